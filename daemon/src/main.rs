@@ -1,0 +1,2 @@
+//! The Lucid daemon and command line.
+fn main() {}
