@@ -1,1 +1,17 @@
-//! Placeholder replaced by the first commit of this crate.
+//! Sources, encoder choice and the recorder.
+//!
+//! A [`SourceUri`] names what is recorded. [`media::MediaEvent`]s are what a running source gives: an init segment, then
+//! fragments of about one second, starting on keyframes where the stream allows.
+#![forbid(unsafe_code)]
+
+pub mod encoder;
+pub mod media;
+pub mod source;
+pub mod uri;
+
+pub use encoder::{EncoderPlan, HardwareEncoder};
+pub use media::{
+    EncoderNote, Fragment, InitSegment, Loss, LossReason, MediaEvent, Track, TrackKind,
+};
+pub use source::{RtspTransport, SourceError, StreamOptions, TlsTrust};
+pub use uri::{SourceKind, SourceUri, UriError};
