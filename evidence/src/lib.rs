@@ -7,10 +7,12 @@
 
 pub mod cbor;
 pub mod checkpoint;
+pub mod chunk;
 pub mod cose;
 pub mod hash;
 pub mod id;
 pub mod key;
+pub mod seal;
 pub mod tree;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
