@@ -1,0 +1,85 @@
+# Lucid: everything a person does with the source, one target each. `make help` lists them.
+#
+# Targets install the Debian packages they need and that are missing (as root or with sudo), and
+# say which. Nothing is installed twice; on other systems the packages are named and left to you.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# Arguments for `lucid serve` in `make run`.
+ARGS    ?=
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 600
+# Power cuts of `make test-power`.
+LUCID_POWER_CUTS ?= 1000
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+# rustup's and our own tools come first: the distribution's may be too old.
+export PATH := $(CARGO_TARGET_DIR)/tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+
+CARGO := cargo
+WEB   := daemon/web
+LUCID := $(CARGO_TARGET_DIR)/release/lucid
+
+.PHONY: help run build web test bench fuzz test-power install clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: ## Build Lucid and start it; prints the address and the claim code
+	@scripts/deps run
+	@$(MAKE) --no-print-directory build
+	exec $(LUCID) serve $(ARGS)
+
+build: web ## Build the release binary
+	@scripts/deps build
+	$(CARGO) build --locked --release -p lucid
+
+# The page is embedded in the binary, so it is built first.
+web: ## Build the web page
+	@scripts/deps web
+	@scripts/web install
+	npm --prefix $(WEB) run build
+
+test: ## Everything that must hold: format, lints, rules, docs, page, all tests
+	@scripts/deps test
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask check
+	@scripts/web install
+	npm --prefix $(WEB) run check
+	npm --prefix $(WEB) run build
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	$(CARGO) test --locked --workspace
+	npm --prefix $(WEB) test
+
+test-power: ## Cut the power under a writing store, LUCID_POWER_CUTS times
+	@scripts/deps power
+	LUCID_POWER_CUTS=$(LUCID_POWER_CUTS) $(CARGO) test --locked -p lucid-tests --test power -- --nocapture
+
+fuzz: ## Feed every decoder hostile bytes, FUZZ_SECONDS each
+	@scripts/deps fuzz
+	scripts/fuzz $(FUZZ_SECONDS)
+
+bench: ## Run the benchmarks
+	@scripts/deps bench
+	$(CARGO) bench --locked --workspace
+
+install: build ## Install under $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(LUCID) "$(DESTDIR)$(PREFIX)/bin/lucid"
+	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
+		"$(DESTDIR)$(PREFIX)/share/zsh/site-functions" \
+		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	$(LUCID) completions bash > "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucid"
+	$(LUCID) completions zsh > "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lucid"
+	$(LUCID) completions fish > "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lucid.fish"
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/lucid" README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT
+
+clean: ## Remove what was built (recordings are not touched)
+	$(CARGO) clean
+	rm -rf $(WEB)/dist $(WEB)/node_modules
