@@ -9,13 +9,17 @@ pub mod cbor;
 pub mod checkpoint;
 pub mod chunk;
 pub mod cose;
+pub mod finding;
 pub mod hash;
 pub mod id;
 pub mod key;
+pub mod manifest;
+pub mod proof;
 pub mod seal;
 pub mod tree;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use finding::{Finding, Findings, Verdict};
 pub use hash::Hash;
 pub use id::SessionId;
 pub use key::{PublicKey, Signature, SigningKey};
