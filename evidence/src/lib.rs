@@ -5,6 +5,7 @@
 //! in the offline verifier. The format itself is written up in `docs/evidence-format.md`.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod cbor;
 pub mod checkpoint;
 pub mod chunk;

@@ -1,0 +1,359 @@
+//! The chunks of a bundle: headers and leaves, clocks and gaps, sealed bytes, keys, and the MP4s they make.
+
+use super::read::{ReadAt, Reader};
+use super::write::open_prefix;
+use super::zip::Entry;
+use super::{KEYS, VideoLayout, VideoPart, chunk_name, video_name};
+use crate::chunk::{self, ChunkHeader, HEADER_MAX_BYTES, MediaKind};
+use crate::manifest::{GapRecord, Manifest};
+use crate::proof::{DisclosedKeys, Proof};
+use crate::seal::{ChunkKey, PIECE_OVERHEAD_BYTES, SEALED_PIECE_MAX_BYTES};
+use crate::{Finding, Hash, Verdict};
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes read and hashed at a time: small enough to stay in a core's cache.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// An included chunk whose header was read and belongs to its leaf.
+pub(super) struct Included {
+    /// The position among the included chunks.
+    place: usize,
+    header: ChunkHeader,
+    entry: Entry,
+    /// Length prefix and header, as they stand in the entry.
+    head: Vec<u8>,
+}
+
+impl Included {
+    fn sealed_offset(&self) -> u64 {
+        self.entry.data_offset + self.head.len() as u64
+    }
+}
+
+fn tampered(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding { check, verdict: Verdict::Tampered, text: text.into() }
+}
+
+impl Reader<'_> {
+    fn note(&mut self, finding: Finding) {
+        self.content.findings.add(finding.check, finding.verdict, finding.text);
+    }
+
+    /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is not declared.
+    pub(super) fn headers(&mut self, manifest: &Manifest, proof: &Proof) -> Vec<Included> {
+        let mut included = Vec::new();
+        let by_name: std::collections::HashMap<String, Entry> =
+            self.entries.iter().map(|entry| (entry.name.clone(), entry.clone())).collect();
+        for (place, index) in (proof.first_chunk..).take(proof.chunk_count as usize).enumerate() {
+            // A missing entry is reported with the other names.
+            let Some(entry) = by_name.get(&chunk_name(index)) else { continue };
+            match read_header(self.source, entry, index, &proof.leaves) {
+                Ok((header, head)) => {
+                    included.push(Included { place, header, entry: entry.clone(), head });
+                }
+                Err(text) => self.note(tampered("chunks", format!("chunk {index}: {text}"))),
+            }
+        }
+        for one in &included {
+            if one.header.session != manifest.session {
+                let text = format!("chunk {} is of another session", one.header.index);
+                self.note(tampered("chunks", text));
+            }
+        }
+        self.gaps(manifest, &included);
+        included
+    }
+
+    fn gaps(&mut self, manifest: &Manifest, included: &[Included]) {
+        let before = self.content.findings.iter().count();
+        let mut last = 0;
+        for gap in &manifest.gaps {
+            if gap.before_chunk < last || gap.before_chunk > manifest.tree_size {
+                self.note(tampered("gaps", "the manifest's gaps are out of order"));
+            }
+            last = gap.before_chunk;
+        }
+        let declared: std::collections::HashMap<u64, &GapRecord> =
+            manifest.gaps.iter().map(|record| (record.before_chunk, record)).collect();
+        let mut previous: Option<&ChunkHeader> = None;
+        for one in included {
+            let header = &one.header;
+            if header.gap_before != declared.get(&header.index).map(|record| record.gap) {
+                let text = format!("chunk {} and the manifest differ on its gap", header.index);
+                self.note(tampered("gaps", text));
+            }
+            let gap = header.gap_before.map_or(0, |gap| gap.length_us);
+            let follows = previous.filter(|p| p.index + 1 == header.index);
+            let from = match (follows, header.index) {
+                (Some(previous), _) => Some(previous.time.stream_end_us),
+                (None, 0) => Some(0),
+                (None, _) => None,
+            };
+            if let Some(from) = from {
+                let starts = from.saturating_add(gap);
+                if header.time.stream_start_us > starts {
+                    let hole = super::readme::seconds(header.time.stream_start_us - starts);
+                    let text = format!(
+                        "{hole} before chunk {} are missing and not declared",
+                        header.index
+                    );
+                    self.content.findings.add("gaps", Verdict::Incomplete, text);
+                } else if header.time.stream_start_us < starts {
+                    let text = format!("chunk {} overlaps what is before it", header.index);
+                    self.note(tampered("gaps", text));
+                }
+            }
+            previous = Some(header);
+        }
+        if let Some(last) = previous.filter(|p| p.index + 1 == manifest.tree_size) {
+            let gap = declared.get(&manifest.tree_size).map_or(0, |record| record.gap.length_us);
+            if last.time.stream_end_us.saturating_add(gap) != manifest.duration_us {
+                let text = "the chunks do not reach the length that the manifest states";
+                self.content.findings.add("gaps", Verdict::Incomplete, text);
+            }
+        }
+        if self.content.findings.iter().count() == before {
+            let text = match manifest.gaps.len() {
+                0 => "no time is missing".to_owned(),
+                1 => "1 gap, declared".to_owned(),
+                more => format!("{more} gaps, all declared"),
+            };
+            self.content.findings.pass("gaps", text);
+        }
+    }
+
+    /// How the disclosed chunks make up the MP4s, if the bundle has any.
+    pub(super) fn layout(
+        &mut self,
+        included: &[Included],
+        keys: Option<&DisclosedKeys>,
+    ) -> VideoLayout {
+        let mut layout = VideoLayout::default();
+        let Some(keys) = keys else { return layout };
+        // An MP4 may be left out whole (`--no-video`); then no entry follows the keys.
+        if self.entries.last().is_some_and(|entry| entry.name == KEYS) {
+            return layout;
+        }
+        for one in included {
+            let Some(key) = keys.keys.get(one.place) else { continue };
+            match init_hash(self.source, one, key) {
+                Ok(init) => layout.add(&one.header, init),
+                Err(text) => {
+                    layout.parts.push(None);
+                    let text = format!("chunk {}: {text}", one.header.index);
+                    self.note(tampered("chunks", text));
+                }
+            }
+        }
+        for (video, length) in layout.lengths.clone().into_iter().enumerate() {
+            if let Some(entry) = self.entry(&video_name(video))
+                && entry.length != length
+            {
+                let text = format!("{} is not as long as the chunks that make it", entry.name);
+                self.note(tampered("video", text));
+            }
+        }
+        layout
+    }
+
+    /// The sealed bytes of every included chunk, what their keys open, and the MP4s, on all cores.
+    pub(super) fn chunks(
+        &mut self,
+        included: &[Included],
+        keys: Option<&DisclosedKeys>,
+        layout: &VideoLayout,
+    ) {
+        let videos: Vec<Option<Entry>> =
+            (0..layout.lengths.len()).map(|video| self.entry(&video_name(video))).collect();
+        let total = included.iter().map(|one| one.header.sealed_bytes).sum();
+        let done = AtomicU64::new(0);
+        let (source, progress) = (self.source, self.progress);
+        let results: Vec<Checked> = included
+            .par_iter()
+            .enumerate()
+            .map(|(at, one)| {
+                let key = keys.and_then(|keys| keys.keys.get(one.place));
+                let part = layout.parts.get(at).copied().flatten();
+                let video = part.and_then(|part| videos.get(part.video)?.as_ref());
+                let checked = check(source, one, key, part.zip(video));
+                let sealed = one.header.sealed_bytes;
+                progress(done.fetch_add(sealed, Ordering::Relaxed) + sealed, total);
+                checked
+            })
+            .collect();
+        let mut crcs = vec![crc32fast::Hasher::new(); videos.len()];
+        let mut bad = false;
+        for (checked, part) in
+            results.into_iter().zip(layout.parts.iter().chain(std::iter::repeat(&None)))
+        {
+            if let (Some(crc), Some(part)) = (checked.video_crc, part) {
+                crcs[part.video].combine(&crc);
+            }
+            if let Some(finding) = checked.finding {
+                bad = true;
+                self.note(finding);
+            }
+        }
+        for (entry, crc) in videos.iter().zip(crcs) {
+            if let Some(entry) = entry.as_ref().filter(|entry| crc.finalize() != entry.crc && !bad)
+            {
+                let text = format!("{} does not have its CRC-32", entry.name);
+                self.note(tampered("video", text));
+                bad = true;
+            }
+        }
+        if !bad {
+            let sealed: u64 = included.iter().map(|one| one.header.sealed_bytes).sum();
+            let text =
+                format!("{} chunks with {sealed} sealed bytes are unchanged", included.len());
+            self.content.findings.pass("chunks", text);
+            if keys.is_some() {
+                self.content
+                    .findings
+                    .pass("keys", "the keys are those committed to, and open every piece");
+            }
+            if !videos.is_empty() {
+                self.content.findings.pass("video", "the video is what the chunks hold");
+            }
+        }
+    }
+}
+
+/// Reads a chunk entry's header and checks that it is leaf `index`.
+fn read_header(
+    source: &dyn ReadAt,
+    entry: &Entry,
+    index: u64,
+    leaves: &[Hash],
+) -> Result<(ChunkHeader, Vec<u8>), String> {
+    let mut prefix = [0; 4];
+    if entry.length < 4 {
+        return Err("its entry has no header".into());
+    }
+    source.read_at(entry.data_offset, &mut prefix).map_err(|e| format!("cannot be read: {e}"))?;
+    let length = u32::from_be_bytes(prefix) as usize;
+    if length > HEADER_MAX_BYTES || entry.length < 4 + length as u64 {
+        return Err("its header does not fit its entry".into());
+    }
+    let mut head = vec![0; 4 + length];
+    source.read_at(entry.data_offset, &mut head).map_err(|e| format!("cannot be read: {e}"))?;
+    let leaf = usize::try_from(index).ok().and_then(|index| leaves.get(index));
+    if leaf != Some(&crate::tree::leaf_hash(&head[4..])) {
+        return Err("its header is not the leaf in the tree".into());
+    }
+    let header = ChunkHeader::decode(&head[4..]).map_err(|error| error.to_string())?;
+    if header.index != index {
+        return Err(format!("its header says it is chunk {}", header.index));
+    }
+    if entry.length != head.len() as u64 + header.sealed_bytes {
+        return Err("its entry is not as long as its header says".into());
+    }
+    Ok((header, head))
+}
+
+/// The hash of a disclosed chunk's initialisation segment.
+fn init_hash(source: &dyn ReadAt, one: &Included, key: &ChunkKey) -> Result<Hash, String> {
+    let header = &one.header;
+    if header.kind != MediaKind::Video || header.init_bytes == 0 {
+        return Ok(Hash::of(&[]));
+    }
+    // The segment may end in the last of the pieces it touches.
+    let longest = header.init_bytes + 2 * (SEALED_PIECE_MAX_BYTES + PIECE_OVERHEAD_BYTES) as u64;
+    let mut sealed = vec![0; header.sealed_bytes.min(longest) as usize];
+    source.read_at(one.sealed_offset(), &mut sealed).map_err(|e| format!("cannot be read: {e}"))?;
+    let init = open_prefix(header, key, &sealed, header.init_bytes).map_err(|e| e.to_string())?;
+    Ok(Hash::of(&init))
+}
+
+struct Checked {
+    finding: Option<Finding>,
+    video_crc: Option<crc32fast::Hasher>,
+}
+
+/// Checks the sealed bytes of one chunk, and its plaintext where there is a key.
+fn check(
+    source: &dyn ReadAt,
+    one: &Included,
+    key: Option<&ChunkKey>,
+    video: Option<(VideoPart, &Entry)>,
+) -> Checked {
+    match check_sealed(source, one, key.is_some()) {
+        Err(finding) => Checked { finding: Some(finding), video_crc: None },
+        Ok(sealed) => match key {
+            None => Checked { finding: None, video_crc: None },
+            Some(key) => match check_open(source, one, key, &sealed, video) {
+                Err(finding) => Checked { finding: Some(finding), video_crc: None },
+                Ok(video_crc) => Checked { finding: None, video_crc },
+            },
+        },
+    }
+}
+
+/// Hashes the entry block by block; returns the sealed bytes if they are wanted.
+fn check_sealed(source: &dyn ReadAt, one: &Included, keep: bool) -> Result<Vec<u8>, Finding> {
+    let header = &one.header;
+    let bad = |text: &str| tampered("chunks", format!("chunk {}: {text}", header.index));
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&one.head);
+    let mut hasher = blake3::Hasher::new();
+    let length = header.sealed_bytes as usize;
+    let mut buffer = vec![0; if keep { length } else { length.min(BLOCK_BYTES) }];
+    let mut at = 0;
+    while at < length {
+        let block = BLOCK_BYTES.min(length - at);
+        let slice = if keep { &mut buffer[at..at + block] } else { &mut buffer[..block] };
+        source
+            .read_at(one.sealed_offset() + at as u64, slice)
+            .map_err(|error| bad(&format!("cannot be read: {error}")))?;
+        crc.update(slice);
+        hasher.update(slice);
+        at += block;
+    }
+    if *hasher.finalize().as_bytes() != header.sealed_hash.0 {
+        return Err(bad("its sealed bytes do not have the hash in its header"));
+    }
+    if crc.finalize() != one.entry.crc {
+        return Err(bad("its entry does not have its CRC-32"));
+    }
+    Ok(buffer)
+}
+
+/// Opens the chunk and compares it with its part of the MP4; returns that part's CRC-32.
+fn check_open(
+    source: &dyn ReadAt,
+    one: &Included,
+    key: &ChunkKey,
+    sealed: &[u8],
+    video: Option<(VideoPart, &Entry)>,
+) -> Result<Option<crc32fast::Hasher>, Finding> {
+    let header = &one.header;
+    let index = header.index;
+    if key.commitment() != header.key_commitment {
+        return Err(tampered(
+            "keys",
+            format!("chunk {index}: the key is not the one committed to"),
+        ));
+    }
+    let plaintext = chunk::open_chunk(header, key, sealed)
+        .map_err(|error| tampered("keys", format!("chunk {index}: {error}")))?;
+    let Some((part, entry)) = video else { return Ok(None) };
+    let shown = &plaintext[part.skip as usize..];
+    let differs = || tampered("video", format!("{} is not what chunk {index} holds", entry.name));
+    if part.offset + part.length > entry.length {
+        return Err(differs());
+    }
+    let mut crc = crc32fast::Hasher::new();
+    let mut block = vec![0; BLOCK_BYTES.min(shown.len())];
+    for (at, expected) in (0u64..).step_by(BLOCK_BYTES).zip(shown.chunks(BLOCK_BYTES)) {
+        let found = &mut block[..expected.len()];
+        source.read_at(entry.data_offset + part.offset + at, found).map_err(|error| {
+            tampered("video", format!("{} cannot be read: {error}", entry.name))
+        })?;
+        if found != expected {
+            return Err(differs());
+        }
+        crc.update(expected);
+    }
+    Ok(Some(crc))
+}
