@@ -1,0 +1,128 @@
+//! The transactions of a session's life: opening, closing, tombstone. Checkpoints are `lucid_evidence`'s own.
+
+use super::{head, open_map};
+use lucid_evidence::cbor::{CborError, Decoder};
+use lucid_evidence::{Hash, PublicKey, SessionId};
+
+/// Longest reason of a tombstone, in bytes.
+pub const REASON_MAX_BYTES: usize = 256;
+
+/// Opens a session: uses its id up and names the key that signs its checkpoints. Signed by the device key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOpen {
+    /// The genesis hash of the chain.
+    pub chain: Hash,
+    /// The session.
+    pub session: SessionId,
+    /// The session's public key.
+    pub session_key: PublicKey,
+    /// The device that records, a node of the chain.
+    pub device: PublicKey,
+    /// When it began by the device's clock, microseconds since 1970.
+    pub time_us: u64,
+}
+
+impl SessionOpen {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut e = open_map(6, &self.chain);
+        e.uint(2).bytes(self.session.as_bytes()).uint(3).bytes(self.session_key.as_bytes());
+        e.uint(4).bytes(self.device.as_bytes()).uint(5).uint(self.time_us).finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut d = Decoder::new(bytes);
+        let body = SessionOpen {
+            chain: head(&mut d, "session_open", 6)?,
+            session: d.key("session_open.session", 2)?.session_id("session_open.session")?,
+            session_key: d
+                .key("session_open.session_key", 3)?
+                .public_key("session_open.session_key")?,
+            device: d.key("session_open.device", 4)?.public_key("session_open.device")?,
+            time_us: d.key("session_open.time", 5)?.u64("session_open.time")?,
+        };
+        d.end("session_open")?;
+        Ok(body)
+    }
+}
+
+/// Closes a session: no checkpoint comes after it. Signed by the device key, because the session's secret is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionClose {
+    /// The genesis hash of the chain.
+    pub chain: Hash,
+    /// The session.
+    pub session: SessionId,
+    /// The device that opened it.
+    pub device: PublicKey,
+    /// The hash of the signed manifest's bytes.
+    pub manifest: Hash,
+    /// Leaves in the session's tree, one a chunk.
+    pub tree_size: u64,
+    /// The root over them.
+    pub root: Hash,
+    /// When it was closed by the device's clock, microseconds since 1970.
+    pub time_us: u64,
+}
+
+impl SessionClose {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut e = open_map(8, &self.chain);
+        e.uint(2).bytes(self.session.as_bytes()).uint(3).bytes(self.device.as_bytes());
+        e.uint(4).bytes(&self.manifest.0).uint(5).uint(self.tree_size);
+        e.uint(6).bytes(&self.root.0).uint(7).uint(self.time_us).finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut d = Decoder::new(bytes);
+        let body = SessionClose {
+            chain: head(&mut d, "session_close", 8)?,
+            session: d.key("session_close.session", 2)?.session_id("session_close.session")?,
+            device: d.key("session_close.device", 3)?.public_key("session_close.device")?,
+            manifest: d.key("session_close.manifest", 4)?.hash("session_close.manifest")?,
+            tree_size: d.key("session_close.tree_size", 5)?.u64("session_close.tree_size")?,
+            root: d.key("session_close.root", 6)?.hash("session_close.root")?,
+            time_us: d.key("session_close.time", 7)?.u64("session_close.time")?,
+        };
+        d.end("session_close")?;
+        Ok(body)
+    }
+}
+
+/// Says that a closed session's keys were destroyed; its anchor stays. Signed by the device key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The genesis hash of the chain.
+    pub chain: Hash,
+    /// The session.
+    pub session: SessionId,
+    /// The device that opened it.
+    pub device: PublicKey,
+    /// Why, in words, at most [`REASON_MAX_BYTES`] bytes.
+    pub reason: String,
+    /// When by the device's clock, microseconds since 1970.
+    pub time_us: u64,
+}
+
+impl Tombstone {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut e = open_map(6, &self.chain);
+        e.uint(2).bytes(self.session.as_bytes()).uint(3).bytes(self.device.as_bytes());
+        e.uint(4).text(&self.reason).uint(5).uint(self.time_us).finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut d = Decoder::new(bytes);
+        let body = Tombstone {
+            chain: head(&mut d, "tombstone", 6)?,
+            session: d.key("tombstone.session", 2)?.session_id("tombstone.session")?,
+            device: d.key("tombstone.device", 3)?.public_key("tombstone.device")?,
+            reason: d
+                .key("tombstone.reason", 4)?
+                .text("tombstone.reason", REASON_MAX_BYTES)?
+                .to_owned(),
+            time_us: d.key("tombstone.time", 5)?.u64("tombstone.time")?,
+        };
+        d.end("tombstone")?;
+        Ok(body)
+    }
+}
