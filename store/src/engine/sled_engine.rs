@@ -1,0 +1,272 @@
+//! The engine on sled 0.34.7, with the rules that make it durable (reasons in `docs/storage.md`).
+//!
+//! 1. sled's own flush ends in `sync_file_range`, which neither writes the file's length nor
+//!    empties the drive's cache. Every [`Engine::sync`] therefore ends in `fdatasync` of the log.
+//! 2. Between two such syncs less than one segment is written, so that what sled's segment
+//!    headers call stable really is.
+//! 3. Before sled looks at a log left by an earlier process, that log is synced: sled makes its
+//!    snapshot of it durable, and a snapshot ahead of its log does not open.
+//! 4. A page larger than a quarter of a segment would go to `blobs/`, which sled never syncs.
+//!    Segment sizes are chosen so that no page gets there.
+//! 5. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{DEFAULT_SPACE, Engine, Opener, Operation, Use};
+use crate::{Pair, StoreError};
+
+/// Segment of a key-value database, in bytes: 17 of the largest values fit into a quarter of it.
+const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+/// Segment of a volume, in bytes: a whole bucket fits into a quarter of it.
+pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+/// sled's page cache for a key-value database, in bytes.
+const KEY_VALUE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// sled's page cache for a volume, in bytes.
+const VOLUME_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// sled's own tree of tree names must not be taken for a space.
+const SPACE_NAME_BYTES: usize = 4;
+
+/// Opens sled databases.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SledOpener;
+
+impl Opener for SledOpener {
+    fn open(&self, path: &Path, name: &str, purpose: Use) -> Result<Arc<dyn Engine>, StoreError> {
+        Ok(Arc::new(SledEngine::open(path, name, purpose)?))
+    }
+}
+
+/// One sled database.
+pub struct SledEngine {
+    name: String,
+    path: PathBuf,
+    log: File,
+    db: sled::Db,
+    spaces: RwLock<HashMap<u32, Option<sled::Tree>>>,
+}
+
+impl SledEngine {
+    /// Opens or makes the database at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when sled cannot make sense of the bytes.
+    pub fn open(path: &Path, name: &str, purpose: Use) -> Result<SledEngine, StoreError> {
+        fs::create_dir_all(path).map_err(|e| StoreError::io("create", path, e))?;
+        remove_unfinished_snapshots(path)?;
+        sync_files(path)?;
+        let db = match open_db(path, name, purpose) {
+            Err(error) if error.is_damage() && set_snapshots_aside(path)? > 0 => {
+                tracing::warn!(database = name, %error, "opening again from the log alone");
+                open_db(path, name, purpose)?
+            }
+            result => result?,
+        };
+        let log_path = path.join("db");
+        let log = File::open(&log_path).map_err(|e| StoreError::io("open", &log_path, e))?;
+        let mut spaces = HashMap::new();
+        for tree in db.tree_names() {
+            if let Some(space) = space_of(&tree) {
+                spaces.insert(space, None);
+            }
+        }
+        let engine = SledEngine {
+            name: name.into(),
+            path: path.into(),
+            log,
+            db,
+            spaces: RwLock::new(spaces),
+        };
+        engine.sync()?;
+        sync_files(path)?;
+        Ok(engine)
+    }
+
+    /// The tree of a space, if the space exists or `make` says to make it.
+    fn tree(&self, space: u32, make: bool) -> Result<Option<sled::Tree>, StoreError> {
+        if space == DEFAULT_SPACE {
+            return Ok(Some((*self.db).clone()));
+        }
+        match self.spaces.read().unwrap_or_else(PoisonError::into_inner).get(&space) {
+            Some(Some(tree)) => return Ok(Some(tree.clone())),
+            None if !make => return Ok(None),
+            Some(None) | None => {}
+        }
+        let tree = self.caught(|| self.db.open_tree(space.to_be_bytes()))?;
+        let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
+        spaces.insert(space, Some(tree.clone()));
+        Ok(Some(tree))
+    }
+
+    fn caught<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+        caught(&self.name, &self.path, call)
+    }
+}
+
+impl Engine for SledEngine {
+    fn get(&self, space: u32, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(tree) = self.tree(space, false)? else { return Ok(None) };
+        Ok(self.caught(|| tree.get(key))?.map(|value| value.to_vec()))
+    }
+
+    fn apply(&self, space: u32, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let Some(tree) = self.tree(space, true)? else { return Ok(()) };
+        let mut batch = sled::Batch::default();
+        for operation in operations {
+            match operation {
+                Operation::Put(key, value) => batch.insert(key, value),
+                Operation::Delete(key) => batch.remove(key),
+            }
+        }
+        self.caught(|| tree.apply_batch(batch))
+    }
+
+    fn scan(
+        &self,
+        space: u32,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        back: bool,
+    ) -> Result<Vec<Pair>, StoreError> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let Some(tree) = self.tree(space, false)? else { return Ok(Vec::new()) };
+        let own = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
+            pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
+        };
+        self.caught(|| {
+            let iter = match to {
+                Some(to) => tree.range(from..to),
+                None => tree.range(from..),
+            };
+            if back {
+                iter.rev().take(limit).map(own).collect()
+            } else {
+                iter.take(limit).map(own).collect()
+            }
+        })
+    }
+
+    fn spaces(&self) -> Result<Vec<u32>, StoreError> {
+        let spaces = self.spaces.read().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<u32> = spaces.keys().copied().collect();
+        list.push(DEFAULT_SPACE);
+        list.sort_unstable();
+        Ok(list)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.caught(|| self.db.flush())?;
+        self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))
+    }
+}
+
+fn open_db(path: &Path, name: &str, purpose: Use) -> Result<sled::Db, StoreError> {
+    let (segment, cache, mode) = match purpose {
+        Use::KeyValue => (KEY_VALUE_SEGMENT_BYTES, KEY_VALUE_CACHE_BYTES, sled::Mode::LowSpace),
+        Use::Volume => (VOLUME_SEGMENT_BYTES, VOLUME_CACHE_BYTES, sled::Mode::HighThroughput),
+    };
+    let config = sled::Config::new()
+        .path(path)
+        .segment_size(segment)
+        .cache_capacity(cache)
+        .flush_every_ms(None)
+        .mode(mode);
+    caught(name, path, || config.open())
+}
+
+/// Calls into sled, making an error of a panic.
+fn caught<T>(
+    name: &str,
+    path: &Path,
+    call: impl FnOnce() -> sled::Result<T>,
+) -> Result<T, StoreError> {
+    let unreadable = |reason: String| StoreError::Unreadable { database: name.into(), reason };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) => Err(classify(name, path, error)),
+        Ok(Err(error)) => Err(unreadable(error.to_string())),
+        Err(payload) => Err(unreadable(panic_text(payload.as_ref()))),
+    }
+}
+
+/// sled reports some damage as an I/O error of its own making, which has no system error number.
+fn classify(name: &str, path: &Path, error: io::Error) -> StoreError {
+    if error.raw_os_error().is_some() {
+        return StoreError::io("access", path, error);
+    }
+    let text = error.to_string();
+    if text.contains("could not acquire lock") {
+        return StoreError::InUse { path: path.into(), holder: "unknown".into() };
+    }
+    StoreError::Unreadable { database: name.into(), reason: text }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
+    format!("engine gave up: {}", text.unwrap_or("no reason given"))
+}
+
+fn space_of(tree: &[u8]) -> Option<u32> {
+    let bytes: [u8; SPACE_NAME_BYTES] = tree.try_into().ok()?;
+    Some(u32::from_be_bytes(bytes))
+}
+
+/// Makes every file of a database and every directory entry durable.
+pub(crate) fn sync_files(path: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(path).map_err(|e| StoreError::io("list", path, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| StoreError::io("list", path, e))?.path();
+        let file = File::open(&entry).map_err(|e| StoreError::io("open", &entry, e))?;
+        file.sync_all().map_err(|e| StoreError::io("sync", &entry, e))?;
+    }
+    sync_dir(path)
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    let dir = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
+    dir.sync_all().map_err(|e| StoreError::io("sync", path, e))
+}
+
+/// sled takes a snapshot it was still writing at a crash for a finished one, and does not open.
+/// The log holds everything that is in it.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(path).map_err(|e| StoreError::io("list", path, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| StoreError::io("list", path, e))?;
+        let file_name = entry.file_name();
+        if file_name.to_str().is_some_and(|name| name.ends_with(".generating")) {
+            let file = entry.path();
+            fs::remove_file(&file).map_err(|e| StoreError::io("remove", &file, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Renames snapshots so that sled rebuilds them from the log. Returns how many there were.
+fn set_snapshots_aside(path: &Path) -> Result<usize, StoreError> {
+    let mut moved = 0;
+    let entries = fs::read_dir(path).map_err(|e| StoreError::io("list", path, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| StoreError::io("list", path, e))?;
+        let file_name = entry.file_name();
+        let Some(text) = file_name.to_str() else { continue };
+        if text.starts_with("snap.") {
+            let aside = path.join(format!("unusable-{}", text.trim_start_matches("snap.")));
+            fs::rename(entry.path(), &aside).map_err(|e| StoreError::io("rename", &aside, e))?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}

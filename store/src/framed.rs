@@ -1,0 +1,152 @@
+//! [`Store`] over any engine: limits, frames and hashes in one place, so every engine is checked alike.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::batch::{Batch, Operation, check_key};
+use crate::engine::{DEFAULT_SPACE, Engine, memory::MemoryEngine};
+use crate::volumes::ScrubReport;
+use crate::{Pair, Store, StoreError, frame};
+
+/// Records read at a time while scrubbing; bounds memory to this many of the largest values.
+const SCRUB_STEP_RECORDS: usize = 64;
+
+/// A verified key-value database on an [`Engine`].
+pub struct Framed {
+    name: String,
+    engine: Arc<dyn Engine>,
+    room: Option<Room>,
+}
+
+/// Where free space is checked before a write, and how much must stay free.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) path: PathBuf,
+    pub(crate) reserve_bytes: u64,
+}
+
+impl Room {
+    /// Refuses a write that would eat into the reserve. An engine that meets a full disk in the
+    /// middle of a write cannot be used any further, so it is not allowed to get there.
+    pub(crate) fn check(&self, bytes: u64) -> Result<(), StoreError> {
+        let needed = self.reserve_bytes.saturating_add(bytes);
+        let available = available(&self.path)?;
+        if available < needed {
+            return Err(StoreError::Full { path: self.path.clone(), available, needed });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes an unprivileged process may still write on the file system of `path`.
+pub(crate) fn available(path: &Path) -> Result<u64, StoreError> {
+    let stat = rustix::fs::statvfs(path)
+        .map_err(|source| StoreError::io("read the free space of", path, source.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// A [`Store`] in memory with the same limits and frames as the one on disk.
+pub fn memory_store(name: &str) -> Framed {
+    Framed::new(name, Arc::new(MemoryEngine::default()))
+}
+
+impl Framed {
+    /// Puts limits and frames around `engine`; `name` appears in errors.
+    pub fn new(name: &str, engine: Arc<dyn Engine>) -> Framed {
+        Framed { name: name.into(), engine, room: None }
+    }
+
+    pub(crate) fn with_room(mut self, room: Room) -> Framed {
+        self.room = Some(room);
+        self
+    }
+
+    fn scan_to(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        back: bool,
+    ) -> Result<Vec<Pair>, StoreError> {
+        let framed = self.engine.scan(DEFAULT_SPACE, from, Some(to), limit, back)?;
+        framed
+            .into_iter()
+            .map(|(key, bytes)| Ok((frame::unwrap(&self.name, &key, &bytes)?, key)))
+            .map(|result| result.map(|(value, key)| (key, value)))
+            .collect()
+    }
+}
+
+impl Store for Framed {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
+        match self.engine.get(DEFAULT_SPACE, key)? {
+            Some(bytes) => Ok(Some(frame::unwrap(&self.name, key, &bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        let bytes = batch.bytes() as u64;
+        let operations = batch.into_checked()?;
+        if operations.is_empty() {
+            return Ok(());
+        }
+        if let Some(room) = &self.room {
+            room.check(bytes)?;
+        }
+        let framed = operations
+            .into_iter()
+            .map(|operation| match operation {
+                Operation::Put(key, value) => {
+                    let framed = frame::wrap(&key, &value);
+                    Operation::Put(key, framed)
+                }
+                delete => delete,
+            })
+            .collect();
+        self.engine.apply(DEFAULT_SPACE, framed)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.engine.sync()
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.scan_to(from, to, limit, false)
+    }
+
+    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.scan_to(from, to, limit, true)
+    }
+
+    fn scrub(&self) -> Result<ScrubReport, StoreError> {
+        let mut report = ScrubReport::default();
+        let mut from = Vec::new();
+        loop {
+            let step = match self.engine.scan(DEFAULT_SPACE, &from, None, SCRUB_STEP_RECORDS, false)
+            {
+                Ok(step) => step,
+                Err(error) if error.is_damage() => {
+                    report.unreadable = Some(error.to_string());
+                    return Ok(report);
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((last, _)) = step.last() else { return Ok(report) };
+            from = last.clone();
+            from.push(0);
+            for (key, bytes) in step {
+                report.records += 1;
+                if frame::unwrap(&self.name, &key, &bytes).is_err() {
+                    report.damaged.push(key);
+                }
+            }
+        }
+    }
+
+    fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
+        self.engine.get(DEFAULT_SPACE, key)
+    }
+}

@@ -1,0 +1,211 @@
+//! The one thread that writes, and the one that seals behind it.
+
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use super::{Incident, Shared, VolumeId, VolumeInfo, lock, now_us, seal};
+use crate::StoreError;
+use crate::engine::Use;
+use crate::volume::{Ready, Volume};
+
+/// Bytes gathered from waiting appends into one commit. More would not be faster, and the first
+/// to ask would wait longer.
+const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Volumes waiting to be sealed; a writer that is faster than that waits.
+const SEAL_QUEUE_MAX: usize = 1;
+
+/// What callers ask of the writer.
+pub(super) enum Command {
+    /// Store these and say where.
+    Append { records: Vec<Ready>, reply: SyncSender<Result<VolumeId, StoreError>> },
+    /// Begin a new volume with the next append.
+    Seal { reply: SyncSender<Result<(), StoreError>> },
+    /// Begin a volume with this number and age, and fill no other until it is sealed by command.
+    Begin { volume: VolumeId, created_us: u64, reply: SyncSender<Result<(), StoreError>> },
+}
+
+/// A volume to seal, and who wants to hear of it.
+type Closing = (VolumeId, Option<SyncSender<Result<(), StoreError>>>);
+
+struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Command>,
+    seals: SyncSender<Closing>,
+    /// The current volume and the bytes stored in it.
+    current: Option<(VolumeId, u64)>,
+    next: VolumeId,
+    /// The current volume is a copy of one elsewhere and takes what that held, however much.
+    copying: bool,
+}
+
+/// Starts both threads. `current` is open already; `unsealed` are sealed first.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    queue: Receiver<Command>,
+    current: Option<(VolumeId, u64)>,
+    next: VolumeId,
+    unsealed: Vec<VolumeId>,
+) -> Result<JoinHandle<()>, StoreError> {
+    let (seals, to_seal) = sync_channel(SEAL_QUEUE_MAX);
+    let no_thread = {
+        let root = shared.settings.root.clone();
+        move |e| StoreError::io("start a thread for", &root, e)
+    };
+    let sealing = shared.clone();
+    let sealer = Builder::new()
+        .name("store-seal".into())
+        .spawn(move || run_sealer(&sealing, unsealed, &to_seal))
+        .map_err(&no_thread)?;
+    let next = current.map_or(next, |(id, _)| VolumeId(next.0.max(id.0 + 1)));
+    let mut writer = Writer { shared, queue, seals, current, next, copying: false };
+    Builder::new()
+        .name("store-write".into())
+        .spawn(move || {
+            writer.run();
+            drop(writer);
+            // The sealer ends when the last sender is gone; a panic there is in the log.
+            let _ = sealer.join();
+        })
+        .map_err(&no_thread)
+}
+
+impl Writer {
+    fn run(&mut self) {
+        let mut pushed_back = None;
+        loop {
+            let command = match pushed_back.take() {
+                Some(command) => command,
+                None => match self.queue.recv() {
+                    Ok(command) => command,
+                    Err(_) => return,
+                },
+            };
+            match command {
+                Command::Seal { reply } => self.seal(Some(reply)),
+                Command::Begin { volume, created_us, reply } => {
+                    let _ = reply.send(self.begin(volume, created_us));
+                }
+                Command::Append { mut records, reply } => {
+                    let mut replies = vec![reply];
+                    let mut bytes: usize = records.iter().map(Ready::bytes).sum();
+                    while bytes < COMMIT_BYTES_MAX {
+                        match self.queue.try_recv() {
+                            Ok(Command::Append { records: more, reply }) => {
+                                bytes += more.iter().map(Ready::bytes).sum::<usize>();
+                                records.extend(more);
+                                replies.push(reply);
+                            }
+                            Ok(other) => {
+                                pushed_back = Some(other);
+                                break;
+                            }
+                            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                        }
+                    }
+                    let result = self.commit(records, bytes as u64);
+                    for reply in replies {
+                        // A caller that stopped waiting has nothing to be told.
+                        let _ = reply.send(result.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, records: Vec<Ready>, bytes: u64) -> Result<VolumeId, StoreError> {
+        self.shared.room().check(bytes)?;
+        let (volume, stored) = match self.current {
+            Some(current) => current,
+            None => {
+                self.shared.create(self.next)?;
+                let volume = self.next;
+                self.next = VolumeId(volume.0 + 1);
+                self.current = Some((volume, 0));
+                (volume, 0)
+            }
+        };
+        if let Err(error) = self.shared.with(volume, |open| open.append(records)) {
+            // After a failed write the engine is in an unknown state: go on in a fresh volume.
+            let what = format!("volume was closed early: {error}");
+            self.shared.report(Incident { volume, what, quarantined: None });
+            self.seal(None);
+            return Err(error);
+        }
+        let stored = stored + bytes;
+        self.current = Some((volume, stored));
+        self.shared.update_info(volume, |info| info.bytes_stored = stored);
+        if !self.copying && stored >= self.shared.settings.volume_bytes {
+            self.seal(None);
+        }
+        Ok(volume)
+    }
+
+    fn begin(&mut self, volume: VolumeId, created_us: u64) -> Result<(), StoreError> {
+        self.seal(None);
+        if volume < self.next {
+            return Err(StoreError::VolumeTaken { volume });
+        }
+        self.shared.create(volume)?;
+        self.shared.update_info(volume, |info| info.created_us = created_us);
+        self.next = VolumeId(volume.0 + 1);
+        self.current = Some((volume, 0));
+        self.copying = true;
+        Ok(())
+    }
+
+    /// Hands the current volume to the sealer; `reply` hears when it is sealed.
+    fn seal(&mut self, reply: Option<SyncSender<Result<(), StoreError>>>) {
+        self.copying = false;
+        match self.current.take() {
+            // The sealer outlives the writer, unless it panicked; then the next start seals.
+            Some((volume, _)) => drop(self.seals.send((volume, reply))),
+            None => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+fn run_sealer(shared: &Shared, unsealed: Vec<VolumeId>, queue: &Receiver<Closing>) {
+    let left_over = unsealed.into_iter().map(|volume| (volume, None));
+    for (volume, reply) in left_over.chain(queue.iter()) {
+        let result = shared.seal(volume);
+        if let Err(error) = &result {
+            let what = format!("volume could not be sealed: {error}");
+            shared.report(Incident { volume, what, quarantined: None });
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+impl Shared {
+    /// Closes a volume for good. Readers wait meanwhile, some tens of milliseconds.
+    fn seal(&self, volume: VolumeId) -> Result<(), StoreError> {
+        let slot = self.slot(volume)?;
+        let dir = self.dir(volume);
+        let mut database = slot.database.write().unwrap_or_else(PoisonError::into_inner);
+        if lock(&slot.facts).gone {
+            return Ok(());
+        }
+        database.take();
+        lock(&self.open).retain(|id| *id != volume);
+        // Opened once more, so that the engine brings its files to rest: it writes its snapshot
+        // now and nothing at later openings.
+        let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
+        let rested = Volume::new(Self::name(volume), engine)?;
+        let (records, bytes_stored) = rested.totals()?;
+        drop(rested);
+        let known = lock(&slot.facts).info.clone();
+        let created_us = known.map_or_else(now_us, |info| info.created_us);
+        seal::write(&dir, created_us, records, bytes_stored)?;
+        let bytes_on_disk = seal::bytes_on_disk(&dir);
+        lock(&slot.facts).info =
+            Some(VolumeInfo { id: volume, sealed: true, bytes_on_disk, bytes_stored, created_us });
+        Ok(())
+    }
+}
