@@ -4,8 +4,11 @@
 //! fragments of about one second, starting on keyframes where the stream allows.
 #![forbid(unsafe_code)]
 
+mod delivery;
 pub mod encoder;
+pub mod fmp4;
 pub mod media;
+pub mod mux;
 pub mod source;
 pub mod uri;
 
