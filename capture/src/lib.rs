@@ -7,12 +7,14 @@
 mod delivery;
 pub mod encoder;
 pub mod fmp4;
+mod gst;
 pub mod media;
 pub mod mux;
 pub mod source;
 pub mod uri;
 
 pub use encoder::{EncoderPlan, HardwareEncoder};
+pub use gst::{FoundCamera, Stream, has_element, libcamera_cameras, open, probe_encoders};
 pub use media::{
     EncoderNote, Fragment, InitSegment, Loss, LossReason, MediaEvent, Track, TrackKind,
 };

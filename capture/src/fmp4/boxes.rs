@@ -123,10 +123,6 @@ impl<'a> Fields<'a> {
         self.bytes(N)?.try_into().map_err(|_| Fmp4Error::Truncated { name, at })
     }
 
-    pub fn u8(&mut self) -> Result<u8, Fmp4Error> {
-        Ok(u8::from_be_bytes(self.array()?))
-    }
-
     pub fn u16(&mut self) -> Result<u16, Fmp4Error> {
         Ok(u16::from_be_bytes(self.array()?))
     }

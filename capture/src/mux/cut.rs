@@ -12,18 +12,25 @@ pub(super) struct Cutter {
     length: i64,
     last_keyframe: Option<i64>,
     group: Option<i64>,
+    steady: bool,
 }
 
 impl Cutter {
     /// `length` in ticks.
     pub fn new(length: i64) -> Self {
-        Self { length: length.max(1), last_keyframe: None, group: None }
+        Self { length: length.max(1), last_keyframe: None, group: None, steady: false }
     }
 
     /// A keyframe at this time.
     pub fn keyframe(&mut self, time: i64) {
         if let Some(last) = self.last_keyframe {
-            self.group = Some(time - last).filter(|g| *g > 0);
+            let group = Some(time - last).filter(|g| *g > 0);
+            // Encoders that place keyframes by what they see are not predictable.
+            self.steady = match (group, self.group) {
+                (Some(new), Some(old)) => (new - old).abs() <= old / 20,
+                _ => false,
+            };
+            self.group = group;
         }
         self.last_keyframe = Some(time);
     }
@@ -37,10 +44,10 @@ impl Cutter {
         }
         let wanted = match self.group {
             // A group that does not fit is split into equal parts.
-            Some(group) if group > most => group / ((group + most - 1) / most),
+            Some(group) if self.steady && group > most => group / ((group + most - 1) / most),
             // The keyframe to come ends the fragment, if it comes; a late one is not waited for.
-            Some(_) => most,
-            None => self.length,
+            Some(_) if self.steady => most,
+            _ => self.length,
         };
         elapsed + frame / 2 >= wanted
     }
@@ -88,7 +95,18 @@ mod tests {
         assert!(found.iter().all(|f| (900..=1083).contains(&f.0)), "{found:?}");
         assert!(found.iter().filter(|f| f.1).count() >= 3, "each keyframe starts a fragment");
         let found = lengths(40, 1200, 500);
-        assert!(found.iter().skip(3).all(|f| f.0 == 600), "{found:?}");
+        // Two groups show that they are steady.
+        assert!(found.iter().skip(4).all(|f| f.0 == 600), "{found:?}");
+    }
+
+    #[test]
+    fn keyframes_at_will_do_not_make_fragments_short() {
+        let mut cutter = Cutter::new(1000);
+        for time in [0, 1200, 3040] {
+            cutter.keyframe(time);
+        }
+        assert!(!cutter.cut(940, false, 40));
+        assert!(cutter.cut(1000, false, 40));
     }
 
     #[test]
@@ -96,6 +114,7 @@ mod tests {
         let mut cutter = Cutter::new(1000);
         cutter.keyframe(0);
         cutter.keyframe(1000);
+        cutter.keyframe(2000);
         assert!(!cutter.cut(1000, false, 40));
         assert!(cutter.cut(1080, false, 40));
     }

@@ -4,8 +4,10 @@
 //! group of pictures longer than a fragment, a new init segment whenever the codec changes, no edit lists, and nothing
 //! held back longer than [`SOUND_WAIT_NS`].
 //!
-//! Time: the first picture of a run is time 0. Decoding times are the sorted presentation times, so that no stream needs
-//! decoding times of its own (RTP has none); pictures out of order get signed composition offsets.
+//! Time: the first picture of a run is decoded at time 0. Decoding times are the sorted presentation times, so that no
+//! stream needs decoding times of its own (RTP has none). Where pictures come out of order, everything is shown later by
+//! the depth of reordering the first fragment has, so that composition offsets stay positive: players disagree about
+//! negative ones.
 
 mod cut;
 mod sound;
@@ -121,7 +123,10 @@ pub struct Muxer {
     latest_ns: i64,
     frame_ticks: i64,
     reordered: bool,
+    /// Ticks by which everything is shown later than decoded; known once the first fragment is closed.
+    delay: Option<i64>,
     next_start: i64,
+    last_end: i64,
     waiting: VecDeque<Closed>,
     sequence: u32,
     last_bytes: usize,
@@ -146,7 +151,9 @@ impl Muxer {
             latest_ns: 0,
             frame_ticks: i64::from(VIDEO_TIMESCALE) / 25,
             reordered: false,
+            delay: None,
             next_start: 0,
+            last_end: 0,
             waiting: VecDeque::new(),
             sequence: 0,
             last_bytes: 0,
@@ -325,6 +332,14 @@ impl Muxer {
         // Decoding times: the presentation times in order, each later than the one before.
         let mut times: Vec<i64> = open.pictures.iter().map(|p| p.time).collect();
         times.sort_unstable();
+        // Where a run of reordered pictures is cut short, the earliest are not there; decoding goes on all the same.
+        if let Some(first) = times.first_mut()
+            && self.reordered
+            && *first > self.last_end
+            && *first - self.last_end < 8 * self.frame_ticks
+        {
+            *first = self.last_end;
+        }
         let mut floor = self.next_start;
         for time in &mut times {
             *time = (*time).max(floor);
@@ -340,6 +355,8 @@ impl Muxer {
             Some(next) if !self.reordered && next > last => next,
             _ => last + self.frame_ticks,
         };
+        let late = || open.pictures.iter().zip(&times).map(|(p, decode)| decode - p.time).max();
+        let delay = *self.delay.get_or_insert_with(|| late().unwrap_or(0).max(0));
         let samples = open
             .pictures
             .iter()
@@ -348,11 +365,12 @@ impl Muxer {
             .map(|((picture, decode), following)| RunSample {
                 size: picture.size,
                 duration: u32::try_from(following - decode).unwrap_or(1),
-                offset: i32::try_from(picture.time - decode).unwrap_or(0),
+                offset: i32::try_from(picture.time + delay - decode).unwrap_or(0),
                 sync: picture.sync,
             })
             .collect();
         self.next_start = if self.reordered { last + 1 } else { end };
+        self.last_end = end;
         self.waiting.push_back(Closed {
             start,
             end,
@@ -381,7 +399,10 @@ impl Muxer {
         while let Some(front) = self.waiting.front() {
             let late_ns = self.latest_ns - ticks_to_ns(front.end);
             let waits = match &self.sound {
-                Some(sound) => late_ns < SOUND_WAIT_NS && !sound.reaches(self.origin_ns, front.end),
+                Some(sound) => {
+                    let shown = front.end - self.delay.unwrap_or(0);
+                    late_ns < SOUND_WAIT_NS && !sound.reaches(self.origin_ns, shown)
+                }
                 None => {
                     self.sound_expected
                         && self.announced.is_none()
@@ -415,8 +436,11 @@ impl Muxer {
             out.push(MediaEvent::Init(InitSegment { bytes, tracks, encoder }));
             self.announced = Some(current);
         }
+        let delay_ns = ticks_to_ns(self.delay.unwrap_or(0));
         let run = match (&mut self.sound, self.origin_ns) {
-            (Some(sound), Some(origin)) => sound.take(origin, (!last).then_some(closed.end)),
+            (Some(sound), Some(origin)) => {
+                sound.take(origin - delay_ns, (!last).then_some(closed.end))
+            }
             _ => None,
         };
         self.sequence += 1;

@@ -108,7 +108,7 @@ fn a_stream_that_joins_inside_a_group_waits_for_its_keyframe_but_not_for_ever() 
 }
 
 #[test]
-fn pictures_out_of_order_get_signed_offsets_and_rising_decoding_times() {
+fn pictures_out_of_order_get_rising_decoding_times_without_holes() {
     let (mut muxer, mut out) = muxer();
     // I P B B groups: shown 0 3 1 2 6 4 5 ..., a keyframe every 30.
     let mut order = vec![0];
@@ -119,13 +119,11 @@ fn pictures_out_of_order_get_signed_offsets_and_rising_decoding_times() {
         muxer.push_video(&picture(shown * FRAME, shown % 30 == 0), &mut out).unwrap();
     }
     muxer.flush(&mut out).unwrap();
+    check(&out);
     let tracks = &inits(&out)[0].tracks;
     let mut samples = 0;
-    let mut last = -1;
     for fragment in fragments(&out) {
         let info = inspect(&fragment.bytes, tracks).unwrap();
-        assert!(info.tracks[0].start as i64 > last, "decoding times rise");
-        last = info.tracks[0].start as i64 + info.tracks[0].duration as i64 - 3600;
         samples += info.tracks[0].samples;
         assert!(fragment.duration_us <= 1_240_000, "{fragment:?}");
     }
