@@ -1,0 +1,193 @@
+// The only place that speaks HTTP: same-origin JSON, RFC 9457 problems as one error type, and 401 as an event.
+import type {
+  ChainHead,
+  Claim,
+  Component,
+  Device,
+  Discovered,
+  EvidenceHealth,
+  ExportJob,
+  NewExport,
+  NewSource,
+  Page,
+  Session,
+  SignedIn,
+  Source,
+} from "./types";
+
+export const BASE = "/api/v1";
+/** A request that has not been answered after this many milliseconds is reported as unreachable. */
+const TIMEOUT_MS = 15_000;
+/** Items asked for per page of a list. */
+export const PAGE_ITEMS = 50;
+
+/** What went wrong, in the words of the device (RFC 9457) or of this page when the device said nothing. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly slug: string,
+    readonly title: string,
+    readonly detail: string,
+    readonly fields: Record<string, string> = {},
+    readonly retryAfterS: number | null = null,
+  ) {
+    super(detail ? `${title}: ${detail}` : title);
+    this.name = "Problem";
+  }
+
+  /** True when the device could not be reached at all, as opposed to having refused. */
+  get unreachable(): boolean {
+    return this.status === 0;
+  }
+}
+
+/** Any thrown value as a Problem, so that views have one thing to show. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new Problem(0, "page", "This page made a mistake", text);
+}
+
+interface ProblemBody {
+  type?: unknown;
+  title?: unknown;
+  detail?: unknown;
+  errors?: unknown;
+}
+
+/** Reads a problem document; anything else becomes a problem that names the status. */
+export function problemFrom(status: number, body: unknown, retryAfter: string | null): Problem {
+  const doc: ProblemBody = typeof body === "object" && body !== null ? body : {};
+  const type = typeof doc.type === "string" ? doc.type : "";
+  const slug = type.startsWith("urn:lucid:problem:") ? type.slice("urn:lucid:problem:".length) : type || "unknown";
+  const title = typeof doc.title === "string" && doc.title !== "" ? doc.title : `The device answered ${status}`;
+  const detail = typeof doc.detail === "string" ? doc.detail : "";
+  const fields: Record<string, string> = {};
+  if (Array.isArray(doc.errors)) {
+    for (const one of doc.errors as unknown[]) {
+      if (typeof one !== "object" || one === null) continue;
+      const { field, message } = one as { field?: unknown; message?: unknown };
+      if (typeof field === "string" && typeof message === "string") fields[field] = message;
+    }
+  }
+  const seconds = retryAfter === null ? NaN : Number.parseInt(retryAfter, 10);
+  return new Problem(status, slug, title, detail, fields, Number.isFinite(seconds) ? seconds : null);
+}
+
+let onSignedOut: () => void = () => {};
+/** Called whenever the device answers 401 to a request that should have been signed in. */
+export function whenSignedOut(handler: () => void): void {
+  onSignedOut = handler;
+}
+
+interface Call {
+  method?: string;
+  body?: unknown;
+  /** A 401 is an answer here (sign-in itself), not a lost session. */
+  expect401?: boolean;
+  signal?: AbortSignal;
+}
+
+async function call<T>(path: string, { method = "GET", body, expect401 = false, signal }: Call = {}): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response;
+  try {
+    response = await fetch(BASE + path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      credentials: "same-origin",
+      cache: "no-store",
+      redirect: "error",
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "unreachable", "The device does not answer", "Check that it is switched on and that this computer is on the same network. This page keeps trying.");
+  }
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  let data: unknown = null;
+  if (text !== "") {
+    try {
+      data = JSON.parse(text);
+    } catch {
+      data = null;
+    }
+  }
+  if (!response.ok) {
+    if (response.status === 401 && !expect401) onSignedOut();
+    throw problemFrom(response.status, data, response.headers.get("Retry-After"));
+  }
+  return data as T;
+}
+
+const id = encodeURIComponent;
+
+/** A query string from the defined, non-empty values. */
+export function query(values: Record<string, string | number | null | undefined>): string {
+  const parts = new URLSearchParams();
+  for (const [key, value] of Object.entries(values)) {
+    if (value !== undefined && value !== null && value !== "") parts.set(key, String(value));
+  }
+  const text = parts.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+export interface SessionFilter {
+  source?: string;
+  state?: string;
+  from?: string;
+  to?: string;
+  limit?: number;
+  cursor?: string | null;
+}
+
+export const api = {
+  claimState: () => call<Claim>("/claim", { expect401: true }),
+  claim: (code: string, username: string, password: string) =>
+    call<SignedIn>("/claim", { method: "POST", body: { code, username, password }, expect401: true }),
+  signedIn: () => call<SignedIn>("/session-token", { expect401: true }),
+  signIn: (username: string, password: string) =>
+    call<SignedIn>("/session-token", { method: "POST", body: { username, password }, expect401: true }),
+  signOut: () => call<void>("/session-token", { method: "DELETE", expect401: true }),
+
+  sources: () => call<Page<Source>>("/sources?limit=1000"),
+  discovered: () => call<Discovered>("/sources/discovered"),
+  addSource: (source: NewSource) => call<Source>("/sources", { method: "POST", body: source }),
+  changeSource: (source: string, change: Partial<NewSource>) =>
+    call<Source>(`/sources/${id(source)}`, { method: "PATCH", body: change }),
+  removeSource: (source: string) => call<void>(`/sources/${id(source)}`, { method: "DELETE" }),
+
+  sessions: (filter: SessionFilter, signal?: AbortSignal) =>
+    call<Page<Session>>(`/sessions${query({ limit: PAGE_ITEMS, ...filter })}`, signal ? { signal } : {}),
+  session: (session: string) => call<Session>(`/sessions/${id(session)}`),
+  start: (source: string, note?: string) =>
+    call<Session>("/sessions", { method: "POST", body: note ? { source_id: source, note } : { source_id: source } }),
+  stop: (session: string) => call<Session>(`/sessions/${id(session)}/stop`, { method: "POST" }),
+  hold: (session: string, reason: string) =>
+    call<Session>(`/sessions/${id(session)}/hold`, { method: "PUT", body: { reason } }),
+  release: (session: string) => call<Session | undefined>(`/sessions/${id(session)}/hold`, { method: "DELETE" }),
+  remove: (session: string) => call<Session>(`/sessions/${id(session)}`, { method: "DELETE" }),
+
+  exports: () => call<Page<ExportJob>>("/exports?limit=1000"),
+  export: (job: string) => call<ExportJob>(`/exports/${id(job)}`),
+  startExport: (job: NewExport) => call<ExportJob>("/exports", { method: "POST", body: job }),
+  removeExport: (job: string) => call<void>(`/exports/${id(job)}`, { method: "DELETE" }),
+
+  head: () => call<ChainHead>("/chain/head"),
+  components: () => call<Page<Component>>("/components"),
+  health: () => call<EvidenceHealth>("/evidence-health"),
+  device: () => call<Device>("/device"),
+};
+
+export const urls = {
+  playlist: (session: string) => `${BASE}/sessions/${id(session)}/media/playlist.m3u8`,
+  live: (session: string) => `${BASE}/sessions/${id(session)}/live`,
+  proof: (session: string) => `${BASE}/sessions/${id(session)}/proof`,
+  download: (job: string) => `${BASE}/exports/${id(job)}/download`,
+  events: `${BASE}/events`,
+  verify: `${BASE}/verify`,
+};

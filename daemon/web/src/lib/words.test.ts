@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import type { EvidenceHealth } from "./types";
+import { SESSION, answer, encoderWords, known, witnessWords } from "./words";
+
+const plain = (text: string) => text.replaceAll("\u202f", " ");
+const health: EvidenceHealth = {
+  safe: true,
+  summary: "All is stored.",
+  last_durable_piece_at: null,
+  last_anchor: null,
+  witnesses: 1,
+  validators: 1,
+  open_gaps: 0,
+  gaps_24h: [],
+  disk: { free_bytes: 1, total_bytes: 2, days_left: null },
+  quarantined: [],
+  recording_sources: 1,
+  problems: [],
+};
+
+describe("is my evidence safe?", () => {
+  it("yes only when the device says so and is heard", () => {
+    expect(answer(health, true).tone).toBe("good");
+    expect(answer(health, false).tone).toBe("bad");
+    expect(answer(health, false).headline).toMatch(/not known/i);
+    expect(answer(null, true).tone).toBe("idle");
+    expect(answer({ ...health, safe: false }, true).tone).toBe("bad");
+  });
+  it("an open gap or a warning lowers the yes, a note does not", () => {
+    expect(answer({ ...health, open_gaps: 1 }, true).tone).toBe("warn");
+    expect(answer({ ...health, problems: [{ severity: "warning", text: "disk" }] }, true).tone).toBe("warn");
+    expect(answer({ ...health, problems: [{ severity: "info", text: "one witness" }] }, true).tone).toBe("good");
+  });
+});
+
+describe("honest words", () => {
+  it("one witness is called one witness", () => {
+    const one = witnessWords(1, 1);
+    expect(plain(one.figure)).toBe("1 of 1 witness");
+    expect(one.meaning).toBe("only this device vouches");
+    expect(witnessWords(1, 4).meaning).toMatch(/no other/);
+    expect(witnessWords(3, 4).meaning).toBe("this device and 2 others vouch");
+  });
+  it("software encoding is called software encoding", () => {
+    expect(encoderWords({ name: "x264enc", hardware: false, reason: "no V4L2 encoder" }).label).toBe("Software encoding (x264enc)");
+    expect(encoderWords({ name: "passthrough", hardware: false, reason: "" }).label).toMatch(/passed through/i);
+  });
+  it("an unknown state is shown, not hidden", () => {
+    expect(known(SESSION, "archived").label).toBe("archived");
+    expect(known(SESSION, "stored").label).toBe("Stored");
+  });
+});

@@ -1,0 +1,14 @@
+// Black-box tests in Debian's Chromium, against the real daemon (LUCID_BIN or LUCID_URL) or the fixture server.
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["e2e/**/*.e2e.ts"],
+    environment: "node",
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
+    fileParallelism: false,
+    sequence: { concurrent: false },
+    bail: 0,
+  },
+});
