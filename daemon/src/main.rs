@@ -1,2 +1,193 @@
-//! The Lucid daemon and command line.
-fn main() {}
+//! `lucid`: the daemon and its command line. This file is the daemon's life from start to stop;
+//! everything it names is one module away.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod cli;
+mod config;
+mod data_dir;
+mod device;
+mod events;
+mod exit;
+mod http;
+mod keyfile;
+mod logging;
+mod metrics;
+mod notify;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::auth::Auth;
+use crate::cli::Cli;
+use crate::cli::serve::{Addresses, greet};
+use crate::config::Config;
+use crate::device::Device;
+use crate::events::Events;
+use crate::exit::{Exit, Failure};
+use crate::http::listen::{self, ListenError, Listener};
+use crate::http::tls;
+use crate::supervisor::{Need, Plan, Supervisor};
+
+/// A listener that says nothing for this long is stuck.
+const LISTENER_BEATS_WITHIN: Duration = Duration::from_secs(20);
+/// How often expired sessions are deleted.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _nowhere_to_say_it = error.print();
+            return if asked { Exit::Success } else { Exit::Usage }.into();
+        }
+    };
+    match cli.run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("lucid: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Runs the daemon until it is asked to stop. Nothing is opened before the configuration is
+/// checked, and nothing listens before everything behind it runs.
+fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> {
+    logging::start(&config.log)?;
+    raise_descriptor_limit();
+    let data_dir = data_dir::open(&config.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(live(config, &data_dir, ready_file));
+    // What still waits for a disk or a camera has had its deadline.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    exit
+}
+
+async fn live(
+    config: Config,
+    data_dir: &lucid_store::DataDir,
+    ready_file: Option<PathBuf>,
+) -> Result<Exit, Failure> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+
+    // Identity and accounts.
+    let keys_dir = data_dir.keys_dir();
+    let device_key = device::load_or_make_key(&keys_dir)?;
+    let identity = match config.http.listen_tls {
+        Some(_) => Some(tls::load_or_make(&keys_dir, &config.http.host_names)?),
+        None => None,
+    };
+    let device = Device::new(&device_key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
+    let auth = Arc::new(Auth::new(data_dir.index(), &keys_dir, &config.auth));
+    let (claim, code) = auth.renew_code()?;
+
+    // Components, in the order they depend on each other; they stop in reverse.
+    let events = Events::new();
+    let supervisor = Supervisor::new(events.clone());
+    start_session_purge(&supervisor, &auth);
+
+    // Listeners last, so that whoever can ask is answered.
+    let drain = config.drain;
+    let (http, https) = bind(&config, identity)
+        .await
+        .map_err(|error| Failure::new(Exit::AddressUnavailable, error))?;
+    let app = http::Parts { config, auth, device, events, supervisor: supervisor.clone() }.build();
+    let addresses = Addresses::new(
+        http.as_ref().map(|listener| listener.address),
+        https.as_ref().map(|listener| listener.address),
+    );
+    if let Some(https) = &https {
+        app.device.set_https_port(https.address.port());
+    }
+    let router = http::router(&app);
+    for (name, listener) in [("http", http), ("https", https)] {
+        let Some(listener) = listener else { continue };
+        let router = router.clone();
+        let plan = Plan { name, need: Need::Required, beat_within: Some(LISTENER_BEATS_WITHIN) };
+        supervisor.start(plan, move |reporter, stop| {
+            listener.clone().serve(router.clone(), reporter, stop)
+        });
+    }
+    greet(&addresses, &app.device, &claim, code)?;
+    if let Some(path) = ready_file {
+        addresses.write(&path)?;
+    }
+    notify::ready(addresses.https.as_deref().or(addresses.http.as_deref()).unwrap_or(""));
+    let watchdog = tokio::spawn(notify::feed_watchdog(supervisor.clone()));
+
+    let reason = tokio::select! {
+        _ = terminated.recv() => "SIGTERM",
+        _ = interrupted.recv() => "SIGINT",
+    };
+    tracing::info!(reason, deadline_s = drain.as_secs_f64(), "stopping");
+    notify::stopping(drain);
+    watchdog.abort();
+    app.stop.cancel();
+    let drained = tokio::select! {
+        drained = supervisor.drain(drain) => drained,
+        _ = terminated.recv() => Err(vec!["cut off by a second signal"]),
+        _ = interrupted.recv() => Err(vec!["cut off by a second signal"]),
+    };
+    match drained {
+        Ok(()) => Ok(Exit::Success),
+        Err(late) => {
+            tracing::error!(late = late.join(", "), "did not stop in time");
+            Ok(Exit::DrainTimedOut)
+        }
+    }
+}
+
+async fn bind(
+    config: &Config,
+    identity: Option<tls::Identity>,
+) -> Result<(Option<Listener>, Option<Listener>), ListenError> {
+    let places = listen::places();
+    let mut bound = (None, None);
+    if let Some(address) = config.http.listen {
+        bound.0 = Some(listen::bind(address, "http.listen", None, &places).await?);
+    }
+    if let Some((address, identity)) = config.http.listen_tls.zip(identity) {
+        let tls = Some(identity.server);
+        bound.1 = Some(listen::bind(address, "http.listen_tls", tls, &places).await?);
+    }
+    Ok(bound)
+}
+
+fn start_session_purge(supervisor: &Supervisor, auth: &Arc<Auth>) {
+    let plan = Plan { name: "sessions-purge", need: Need::Optional, beat_within: None };
+    let auth = Arc::clone(auth);
+    supervisor.start(plan, move |reporter, stop| {
+        let auth = Arc::clone(&auth);
+        async move {
+            let mut tick = tokio::time::interval(PURGE_EVERY);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    _ = tick.tick() => {}
+                }
+                auth.purge().await?;
+                reporter.healthy();
+            }
+        }
+    });
+}
+
+/// Connections, volumes and cameras all take descriptors; many systems start with 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,220 @@
+//! The table of every configuration key: spelling, meaning, how it is read and how it is shown.
+
+use std::path::PathBuf;
+
+use super::value::Value;
+use super::{Config, LogFormat, PlainHttp};
+
+/// One configuration key.
+pub struct Key {
+    /// Dotted name, as in the file.
+    pub name: &'static str,
+    /// What it means, one line.
+    pub help: &'static str,
+    /// Reads a value into the configuration; the error says what would be right.
+    pub set: fn(&mut Config, &Value) -> Result<(), String>,
+    /// The current value as TOML.
+    pub show: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The environment variable of this key.
+    pub fn variable(&self) -> String {
+        format!("LUCID_{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+const FORMATS: [(&str, LogFormat); 4] = [
+    ("auto", LogFormat::Auto),
+    ("human", LogFormat::Human),
+    ("json", LogFormat::Json),
+    ("journald", LogFormat::Journald),
+];
+
+const PLAIN: [(&str, PlainHttp); 2] =
+    [("loopback", PlainHttp::Loopback), ("everywhere", PlainHttp::Everywhere)];
+
+/// Every key, tables together, in the order `--print-config` shows.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "data_dir",
+        help: "where recordings, chain, keys and settings live",
+        set: |config, value| {
+            config.data_dir = PathBuf::from(value.text()?);
+            Ok(())
+        },
+        show: |config| quoted(&config.data_dir.to_string_lossy()),
+    },
+    Key {
+        name: "name",
+        help: "what the device is called on its page",
+        set: |config, value| {
+            let name = value.text()?;
+            if name.chars().count() > 64 || name.chars().any(char::is_control) {
+                return Err("expected at most 64 printable characters".into());
+            }
+            config.name = name;
+            Ok(())
+        },
+        show: |config| quoted(&config.name),
+    },
+    Key {
+        name: "drain_s",
+        help: "seconds components get to finish after a stop signal",
+        set: |config, value| {
+            config.drain = value.seconds(0.1, 600.0)?;
+            Ok(())
+        },
+        show: |config| config.drain.as_secs_f64().to_string(),
+    },
+    Key {
+        name: "http.listen",
+        help: "address of plain HTTP, or off",
+        set: |config, value| {
+            config.http.listen = value.listener()?;
+            Ok(())
+        },
+        show: |config| address(config.http.listen),
+    },
+    Key {
+        name: "http.listen_tls",
+        help: "address of HTTPS, or off",
+        set: |config, value| {
+            config.http.listen_tls = value.listener()?;
+            Ok(())
+        },
+        show: |config| address(config.http.listen_tls),
+    },
+    Key {
+        name: "http.plain",
+        help: "who is served over plain HTTP: loopback or everywhere; others are sent to HTTPS",
+        set: |config, value| {
+            config.http.plain = value.word(&PLAIN)?;
+            Ok(())
+        },
+        show: |config| word(&PLAIN, config.http.plain),
+    },
+    Key {
+        name: "http.host_names",
+        help: "further names and addresses for a new certificate",
+        set: |config, value| {
+            config.http.host_names = value.list()?;
+            Ok(())
+        },
+        show: |config| {
+            let names: Vec<_> = config.http.host_names.iter().map(|name| quoted(name)).collect();
+            format!("[{}]", names.join(", "))
+        },
+    },
+    Key {
+        name: "http.anonymous_per_minute",
+        help: "API requests a minute per address without a sign-in; 0 is no limit",
+        set: |config, value| {
+            config.http.anonymous_per_minute = number(value)?;
+            Ok(())
+        },
+        show: |config| config.http.anonymous_per_minute.to_string(),
+    },
+    Key {
+        name: "http.signed_in_per_minute",
+        help: "API requests a minute per signed-in session; 0 is no limit",
+        set: |config, value| {
+            config.http.signed_in_per_minute = number(value)?;
+            Ok(())
+        },
+        show: |config| config.http.signed_in_per_minute.to_string(),
+    },
+    Key {
+        name: "http.burst",
+        help: "API requests that may come at once before the rates bind",
+        set: |config, value| {
+            config.http.burst = u32::try_from(value.number(1, 1_000_000)?).unwrap_or(u32::MAX);
+            Ok(())
+        },
+        show: |config| config.http.burst.to_string(),
+    },
+    Key {
+        name: "auth.session_hours",
+        help: "hours a sign-in lasts",
+        set: |config, value| {
+            let hours = value.number(1, 24 * 365)?;
+            config.auth.session = std::time::Duration::from_secs(hours * 3600);
+            Ok(())
+        },
+        show: |config| (config.auth.session.as_secs() / 3600).to_string(),
+    },
+    Key {
+        name: "auth.attempts_per_minute",
+        help: "failed claims or sign-ins a minute from one address; 0 is no limit",
+        set: |config, value| {
+            config.auth.attempts_per_minute = number(value)?;
+            Ok(())
+        },
+        show: |config| config.auth.attempts_per_minute.to_string(),
+    },
+    Key {
+        name: "metrics.loopback",
+        help: "whether /metrics answers callers on this machine without a sign-in",
+        set: |config, value| {
+            config.metrics_loopback = value.boolean()?;
+            Ok(())
+        },
+        show: |config| config.metrics_loopback.to_string(),
+    },
+    Key {
+        name: "log.level",
+        help: "error, warn, info, debug, trace, or a filter such as lucid=debug,info",
+        set: |config, value| {
+            let level = value.text()?;
+            tracing_subscriber::EnvFilter::try_new(&level)
+                .map_err(|error| format!("not a log filter: {error}"))?;
+            config.log.level = level;
+            Ok(())
+        },
+        show: |config| quoted(&config.log.level),
+    },
+    Key {
+        name: "log.format",
+        help: "auto, human, json or journald",
+        set: |config, value| {
+            config.log.format = value.word(&FORMATS)?;
+            Ok(())
+        },
+        show: |config| word(&FORMATS, config.log.format),
+    },
+    Key {
+        name: "record.demo",
+        help: "whether a device without a camera shows a marked demo source after the claim",
+        set: |config, value| {
+            config.record.demo = value.boolean()?;
+            Ok(())
+        },
+        show: |config| config.record.demo.to_string(),
+    },
+    Key {
+        name: "chain.block_interval_s",
+        help: "seconds between blocks of a new chain",
+        set: |config, value| {
+            config.chain.block_interval = value.seconds(1.0, 60.0)?;
+            Ok(())
+        },
+        show: |config| config.chain.block_interval.as_secs_f64().to_string(),
+    },
+];
+
+fn number(value: &Value) -> Result<u32, String> {
+    Ok(u32::try_from(value.number(0, 1_000_000)?).unwrap_or(u32::MAX))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn address(address: Option<std::net::SocketAddr>) -> String {
+    quoted(&address.map_or_else(|| "off".to_owned(), |address| address.to_string()))
+}
+
+fn word<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {
+    let found = words.iter().find(|(_, known)| *known == value);
+    quoted(found.map_or("", |(word, _)| word))
+}

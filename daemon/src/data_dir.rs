@@ -1,0 +1,36 @@
+//! Opens the data directory and turns its refusals into exit codes and words for the operator.
+
+use std::path::Path;
+
+use lucid_store::{DataDir, Options, StoreError};
+
+use crate::exit::{Exit, Failure};
+
+/// Opens the directory; what had to be put aside is logged.
+///
+/// # Errors
+/// With the exit code that names the cause.
+pub fn open(path: &Path) -> Result<DataDir, Failure> {
+    let (data_dir, report) = DataDir::open(path, Options::default()).map_err(refusal)?;
+    if report.created {
+        tracing::info!(path = %path.display(), "made a new data directory");
+    }
+    for damaged in &report.quarantined {
+        tracing::error!(
+            name = damaged.name,
+            aside = %damaged.path.display(),
+            reason = damaged.reason,
+            "moved a damaged database aside and began a fresh one"
+        );
+    }
+    Ok(data_dir)
+}
+
+fn refusal(error: StoreError) -> Failure {
+    let exit = match &error {
+        StoreError::InUse { .. } => Exit::DataDirLocked,
+        StoreError::VersionNewer { .. } => Exit::DataDirNewer,
+        _ => Exit::DataDirUnusable,
+    };
+    Failure::new(exit, error)
+}
