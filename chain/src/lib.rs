@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod parameters;
 pub mod transaction;
 pub mod validators;
+pub mod verify;
 
 pub use anchor::AnchorProof;
 pub use block::Block;

@@ -11,6 +11,7 @@ pub mod write;
 pub mod zip;
 
 pub use read::{Content, ReadAt, read};
+pub use readme::rfc3339;
 pub use write::{BundleError, Disclosure, write};
 
 use crate::chunk::{ChunkHeader, MediaKind};
