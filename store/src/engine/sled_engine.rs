@@ -17,6 +17,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::{DEFAULT_SPACE, Engine, Opener, Operation, Use};
 use crate::{Pair, StoreError};
@@ -29,6 +30,9 @@ pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 const KEY_VALUE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's page cache for a volume, in bytes.
 const VOLUME_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// How often a database still held by sled's own threads is tried again; with the pause, 10 s.
+const LOCK_TRIES_MAX: u32 = 2000;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// sled's own tree of tree names must not be taken for a space.
 const SPACE_NAME_BYTES: usize = 4;
 
@@ -179,7 +183,18 @@ fn open_db(path: &Path, name: &str, purpose: Use) -> Result<sled::Db, StoreError
         .cache_capacity(cache)
         .flush_every_ms(None)
         .mode(mode);
-    caught(name, path, || config.open())
+    let mut tried = 0;
+    loop {
+        match caught(name, path, || config.open()) {
+            // A database closed a moment ago is still held by sled's own threads, which let go of
+            // it as soon as they are done. Another process is kept out by the data directory's lock.
+            Err(StoreError::InUse { .. }) if tried < LOCK_TRIES_MAX => {
+                tried += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Calls into sled, making an error of a panic.
