@@ -4,15 +4,24 @@
 //! fragments of about one second, starting on keyframes where the stream allows.
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod catalogue;
+pub mod check;
 mod delivery;
 pub mod encoder;
+pub mod export;
 pub mod fmp4;
 mod gst;
+pub mod keys;
 pub mod media;
 pub mod mux;
+pub mod recorder;
+pub mod recovery;
+pub mod retention;
 pub mod source;
 pub mod uri;
 
+pub use archive::{Archive, ArchiveError};
 pub use encoder::{EncoderPlan, HardwareEncoder};
 pub use gst::{FoundCamera, Stream, has_element, libcamera_cameras, open, probe_encoders};
 pub use media::{

@@ -1,5 +1,4 @@
-//! Chunks: up to 10 MiB of a session's media in sealed pieces, with a header that is a leaf of the
-//! session's tree.
+//! Chunks: up to 10 MiB of a session's media in sealed pieces, with a header that is a leaf of the session's tree.
 
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::seal::{self, ChunkKey, PIECE_MAX_BYTES, PieceAddress, SealError, SessionSecret};
@@ -8,15 +7,14 @@ use crate::{FORMAT_VERSION, Hash, SessionId};
 
 /// Most plaintext in a chunk, bytes.
 pub const CHUNK_MAX_BYTES: u64 = 10 << 20;
-/// Most pieces in a chunk. Pieces follow fragments of about a second and may be short, so there may
-/// be more than the plaintext alone would need.
+/// Most pieces in a chunk. Pieces follow fragments of about a second and may be short, so there may be more than
+/// the plaintext alone would need.
 pub const CHUNK_MAX_PIECES: u64 = 4096;
 /// Longest encoded header, bytes.
 pub const HEADER_MAX_BYTES: usize = 1024;
 /// Longest initialisation segment, bytes.
 pub const INIT_MAX_BYTES: u64 = 64 << 10;
-/// Pieces that go untried after one that compression did not shrink: most media is compressed
-/// already.
+/// Pieces that go untried after one that compression did not shrink: most media is compressed already.
 const COMPRESSION_PAUSE_PIECES: u64 = 15;
 
 /// What a chunk holds.
@@ -258,8 +256,7 @@ pub enum ChunkError {
     Piece(#[from] SealError),
     /// The chunk is full.
     #[error(
-        "chunk {chunk} would hold {bytes} bytes in {pieces} pieces; \
-         a chunk holds {CHUNK_MAX_BYTES} bytes in {CHUNK_MAX_PIECES} pieces"
+        "chunk {chunk} would hold {bytes} bytes in {pieces} pieces; a chunk holds {CHUNK_MAX_BYTES} bytes in {CHUNK_MAX_PIECES} pieces"
     )]
     Full {
         /// The chunk's index.
@@ -318,10 +315,9 @@ pub fn open_chunk(
 
 /// Seals a chunk piece by piece as its media arrives.
 ///
-/// Each piece's frame is complete when [`ChunkSealer::push`] returns, so it can be made durable at
-/// once. The last piece is empty and carries the last-piece flag: when a piece is sealed nobody
-/// knows yet whether another follows.
-#[derive(Debug)]
+/// Each piece's frame is complete when [`ChunkSealer::push`] returns, so it can be made durable at once. The last
+/// piece is empty and carries the last-piece flag: when a piece is sealed nobody knows yet whether another follows.
+#[derive(Debug, Clone)]
 pub struct ChunkSealer {
     session: SessionId,
     index: u64,
@@ -356,6 +352,11 @@ impl ChunkSealer {
             pieces: 0,
             untried: 0,
         }
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
     }
 
     /// The chunk's index.
@@ -428,8 +429,8 @@ impl ChunkSealer {
         self.pieces += 1;
     }
 
-    /// Takes up a chunk after a crash: feeds the next of its stored frames, checked and opened, and
-    /// returns its plaintext.
+    /// Takes up a chunk after a crash: feeds the next of its stored frames, checked and opened, and returns its
+    /// plaintext.
     pub fn resume(&mut self, frame: &[u8]) -> Result<Vec<u8>, ChunkError> {
         let mismatch = |problem| ChunkError::Mismatch { chunk: self.index, problem };
         let read = seal::read_frame(frame, self.index, self.pieces)?;

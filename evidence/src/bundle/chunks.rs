@@ -1,5 +1,4 @@
-//! The chunks of a bundle: headers and leaves, clocks and gaps, sealed bytes, keys, and the MP4s
-//! they make.
+//! The chunks of a bundle: headers and leaves, clocks and gaps, sealed bytes, keys, and the MP4s they make.
 
 use super::read::{ReadAt, Reader};
 use super::write::open_prefix;
@@ -41,8 +40,7 @@ impl Reader<'_> {
         self.content.findings.add(finding.check, finding.verdict, finding.text);
     }
 
-    /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is
-    /// not declared.
+    /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is not declared.
     pub(super) fn headers(&mut self, manifest: &Manifest, proof: &Proof) -> Vec<Included> {
         let mut included = Vec::new();
         let by_name: std::collections::HashMap<String, Entry> =

@@ -90,9 +90,7 @@ fn a_header_out_of_bounds_names_its_field() {
 
 proptest! {
     #[test]
-    fn any_media_goes_both_ways(
-        parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..70_000), 0..4),
-    ) {
+    fn any_media_goes_both_ways(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..70_000), 0..4)) {
         let (header, bytes) = sealed(&parts);
         prop_assert_eq!(header.sealed_bytes, bytes.len() as u64);
         prop_assert_eq!(header.sealed_hash, Hash::of(&bytes));

@@ -1,0 +1,431 @@
+//! The catalogue: sessions, their chunks, manifests and checkpoints, in the `index` database.
+//!
+//! | key | value |
+//! |---|---|
+//! | `s` session | [`SessionRecord`] |
+//! | `c` session chunk(u64) | [`ChunkRecord`] |
+//! | `m` session part(u32) | the signed manifest in parts of at most 64 KiB |
+//! | `k` session size(u64) | height of its block + 1 (u64, 0 for none) and the signed checkpoint |
+//! | `v` volume(u64) session | bytes (u64) that the session holds in the volume |
+//!
+//! Everything here can be rebuilt from the volumes, the keys and the chain.
+
+mod chunk;
+mod session;
+
+pub use chunk::{ChunkMap, ChunkRecord, FRAGMENTS_MAX, FragmentEntry, Run};
+pub use session::{
+    AnchorHeights, Ended, Hold, SessionRecord, SessionState, TRANSITIONS_MAX, Transition,
+};
+
+use lucid_evidence::SessionId;
+use lucid_evidence::cbor::CborError;
+use lucid_evidence::manifest::{ManifestError, SignedManifest};
+use lucid_store::{Batch, Store, StoreError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a manifest in one value.
+const MANIFEST_PART_BYTES: usize = 64 << 10;
+/// Records read at once while walking a long list.
+const PAGE: usize = 256;
+
+/// What can go wrong with the catalogue.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record that cannot be read, though its bytes are intact.
+    #[error("record of session {session} cannot be read: {source}")]
+    Record {
+        /// The session.
+        session: SessionId,
+        /// Why not.
+        source: CborError,
+    },
+    /// A stored manifest that does not verify.
+    #[error("manifest of session {session} cannot be read: {source}")]
+    Manifest {
+        /// The session.
+        session: SessionId,
+        /// Why not.
+        source: ManifestError,
+    },
+    /// No such session.
+    #[error("session {0} does not exist")]
+    NoSession(SessionId),
+}
+
+/// A checkpoint and the block it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// Leaves it covers.
+    pub tree_size: u64,
+    /// Height of the block that holds it.
+    pub height: Option<u64>,
+    /// The COSE_Sign1 bytes.
+    pub signed: Vec<u8>,
+}
+
+/// The catalogue over an index database.
+pub struct Catalogue {
+    store: Arc<dyn Store>,
+    /// Read-modify-write of session records.
+    update: Mutex<()>,
+}
+
+fn key(kind: u8, session: SessionId, rest: &[u8]) -> Vec<u8> {
+    [&[kind][..], session.as_bytes(), rest].concat()
+}
+
+/// The first key after all that begin with `prefix`, whose last byte is not 255.
+fn after(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.pop() {
+        if last < u8::MAX {
+            prefix.push(last + 1);
+            break;
+        }
+    }
+    prefix
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+impl Catalogue {
+    /// A catalogue over `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Catalogue { store, update: Mutex::new(()) }
+    }
+
+    /// Writes a session's record, durably.
+    pub fn put_session(&self, record: &SessionRecord) -> Result<(), CatalogueError> {
+        let mut batch = Batch::new();
+        batch.put(key(b's', record.id, &[]), record.encode());
+        self.commit(batch)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), CatalogueError> {
+        self.store.apply(batch)?;
+        self.store.flush()?;
+        Ok(())
+    }
+
+    /// A session's record.
+    pub fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, CatalogueError> {
+        let Some(bytes) = self.store.get(&key(b's', id, &[]))? else { return Ok(None) };
+        SessionRecord::decode(&bytes)
+            .map(Some)
+            .map_err(|source| CatalogueError::Record { session: id, source })
+    }
+
+    /// Changes a session's record, durably, and returns it.
+    pub fn update_session(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord),
+    ) -> Result<SessionRecord, CatalogueError> {
+        self.update_with(id, |record, _| change(record))
+    }
+
+    /// As [`Catalogue::update_session`], with more writes in the same batch.
+    pub fn update_with(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord, &mut Batch),
+    ) -> Result<SessionRecord, CatalogueError> {
+        let _guard = self.update.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.session(id)?.ok_or(CatalogueError::NoSession(id))?;
+        let mut batch = Batch::new();
+        change(&mut record, &mut batch);
+        batch.put(key(b's', id, &[]), record.encode());
+        self.commit(batch)?;
+        Ok(record)
+    }
+
+    /// Sessions before `before`, or the newest for none, newest first, at most `limit`. Records that cannot be read
+    /// are passed over and their identifiers returned beside.
+    pub fn sessions(
+        &self,
+        before: Option<SessionId>,
+        limit: usize,
+    ) -> Result<(Vec<SessionRecord>, Vec<SessionId>), CatalogueError> {
+        let mut to = match before {
+            Some(id) => key(b's', id, &[]),
+            None => vec![b's' + 1],
+        };
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        while records.len() < limit {
+            let page = (limit - records.len()).min(PAGE);
+            match self.store.scan_back(b"s", &to, page) {
+                Ok(pairs) => {
+                    let found = pairs.len();
+                    for (key, bytes) in pairs {
+                        match SessionRecord::decode(&bytes) {
+                            Ok(record) => records.push(record),
+                            Err(_) => unreadable.extend(session_of(&key)),
+                        }
+                        to = key;
+                    }
+                    if found < page {
+                        break;
+                    }
+                }
+                // Go on behind the damaged one.
+                Err(StoreError::Damaged { key, .. }) => {
+                    // Those between are read one by one up to it.
+                    let from = [&key[..], &[0]].concat();
+                    for (key, bytes) in self.store.scan_back(&from, &to, page)? {
+                        match SessionRecord::decode(&bytes) {
+                            Ok(record) => records.push(record),
+                            Err(_) => unreadable.extend(session_of(&key)),
+                        }
+                    }
+                    unreadable.extend(session_of(&key));
+                    to = key;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        records.truncate(limit);
+        Ok((records, unreadable))
+    }
+
+    /// Calls `each` with every readable session, newest first.
+    pub fn for_each_session(
+        &self,
+        mut each: impl FnMut(SessionRecord),
+    ) -> Result<(), CatalogueError> {
+        let mut before = None;
+        loop {
+            let (records, _) = self.sessions(before, PAGE)?;
+            let full = records.len() == PAGE;
+            before = records.last().map(|record| record.id);
+            records.into_iter().for_each(&mut each);
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds a closed chunk to a session: its record, its use of volumes, and the session's new totals, at once.
+    pub fn close_chunk(
+        &self,
+        record: &ChunkRecord,
+        use_of: &[(u64, u64)],
+        root: lucid_evidence::Hash,
+    ) -> Result<SessionRecord, CatalogueError> {
+        let header = &record.header;
+        let id = header.session;
+        let mut held = Vec::new();
+        for (volume, bytes) in use_of {
+            held.push((*volume, self.volume_bytes(*volume, id)? + bytes));
+        }
+        self.update_with(id, |session, batch| {
+            session.chunks = header.index + 1;
+            session.plaintext_bytes += header.plaintext_bytes;
+            session.sealed_bytes += header.sealed_bytes;
+            session.stream_end_us = header.time.stream_end_us;
+            session.root = root;
+            batch.put(key(b'c', id, &header.index.to_be_bytes()), record.encode());
+            for (volume, bytes) in held {
+                batch.put(volume_key(volume, id), bytes.to_be_bytes().to_vec());
+            }
+        })
+    }
+
+    /// Replaces a chunk's record, after its pieces moved.
+    pub fn move_chunk(
+        &self,
+        record: &ChunkRecord,
+        use_of: &[(u64, u64)],
+    ) -> Result<(), CatalogueError> {
+        let id = record.header.session;
+        let mut batch = Batch::new();
+        batch.put(key(b'c', id, &record.header.index.to_be_bytes()), record.encode());
+        for (volume, bytes) in use_of {
+            let bytes = self.volume_bytes(*volume, id)? + bytes;
+            batch.put(volume_key(*volume, id), bytes.to_be_bytes().to_vec());
+        }
+        self.commit(batch)
+    }
+
+    /// A chunk's record.
+    pub fn chunk(&self, id: SessionId, index: u64) -> Result<Option<ChunkRecord>, CatalogueError> {
+        let Some(bytes) = self.store.get(&key(b'c', id, &index.to_be_bytes()))? else {
+            return Ok(None);
+        };
+        ChunkRecord::decode(&bytes)
+            .map(Some)
+            .map_err(|source| CatalogueError::Record { session: id, source })
+    }
+
+    /// The records of chunks `from` on, at most `limit`.
+    pub fn chunks(
+        &self,
+        id: SessionId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<ChunkRecord>, CatalogueError> {
+        let start = key(b'c', id, &from.to_be_bytes());
+        let pairs = self.store.scan(&start, &after(key(b'c', id, &[])), limit)?;
+        pairs
+            .iter()
+            .map(|(_, bytes)| {
+                ChunkRecord::decode(bytes)
+                    .map_err(|source| CatalogueError::Record { session: id, source })
+            })
+            .collect()
+    }
+
+    /// All chunk records of a session, in order.
+    pub fn all_chunks(&self, id: SessionId) -> Result<Vec<ChunkRecord>, CatalogueError> {
+        let mut all = Vec::new();
+        loop {
+            let page = self.chunks(id, all.len() as u64, PAGE)?;
+            let full = page.len() == PAGE;
+            all.extend(page);
+            if !full {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Stores a session's manifest, with a change of its record, at once.
+    pub fn put_manifest(
+        &self,
+        manifest: &SignedManifest,
+        change: impl FnOnce(&mut SessionRecord),
+    ) -> Result<SessionRecord, CatalogueError> {
+        let id = manifest.manifest().session;
+        self.update_with(id, |record, batch| {
+            change(record);
+            for (part, bytes) in (0u32..).zip(manifest.as_bytes().chunks(MANIFEST_PART_BYTES)) {
+                batch.put(key(b'm', id, &part.to_be_bytes()), bytes.to_vec());
+            }
+        })
+    }
+
+    /// A session's manifest, verified.
+    pub fn manifest(&self, id: SessionId) -> Result<Option<SignedManifest>, CatalogueError> {
+        let parts = self.store.scan(&key(b'm', id, &[]), &after(key(b'm', id, &[])), PAGE)?;
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let bytes: Vec<u8> = parts.into_iter().flat_map(|(_, part)| part).collect();
+        SignedManifest::verify(&bytes)
+            .map(Some)
+            .map_err(|source| CatalogueError::Manifest { session: id, source })
+    }
+
+    /// Stores a checkpoint, with the height of its block where it has one.
+    pub fn put_checkpoint(
+        &self,
+        id: SessionId,
+        checkpoint: &StoredCheckpoint,
+    ) -> Result<(), CatalogueError> {
+        let height = checkpoint.height.map_or(0, |height| height + 1);
+        let mut batch = Batch::new();
+        let value = [&height.to_be_bytes()[..], &checkpoint.signed].concat();
+        batch.put(key(b'k', id, &checkpoint.tree_size.to_be_bytes()), value);
+        self.commit(batch)
+    }
+
+    /// A session's checkpoints, ascending.
+    pub fn checkpoints(&self, id: SessionId) -> Result<Vec<StoredCheckpoint>, CatalogueError> {
+        let mut from = key(b'k', id, &[]);
+        let to = after(key(b'k', id, &[]));
+        let mut all = Vec::new();
+        loop {
+            let pairs = self.store.scan(&from, &to, PAGE)?;
+            let full = pairs.len() == PAGE;
+            for (key, value) in pairs {
+                let tree_size = key.get(17..).map_or(0, number);
+                let height = value.get(..8).map_or(0, number);
+                let signed = value.get(8..).unwrap_or_default().to_vec();
+                all.push(StoredCheckpoint { tree_size, height: height.checked_sub(1), signed });
+                from = [&key[..], &[0]].concat();
+            }
+            if !full {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn volume_bytes(&self, volume: u64, id: SessionId) -> Result<u64, CatalogueError> {
+        Ok(self.store.get(&volume_key(volume, id))?.map_or(0, |bytes| number(&bytes)))
+    }
+
+    /// The sessions that hold data in a volume, with their bytes.
+    pub fn volume_users(&self, volume: u64) -> Result<Vec<(SessionId, u64)>, CatalogueError> {
+        let prefix = [&b"v"[..], &volume.to_be_bytes()].concat();
+        let mut from = prefix.clone();
+        let mut users = Vec::new();
+        loop {
+            let pairs = self.store.scan(&from, &after(prefix.clone()), PAGE)?;
+            let full = pairs.len() == PAGE;
+            for (key, value) in pairs {
+                let id = key.get(9..25).and_then(|bytes| bytes.try_into().ok());
+                let id = id.and_then(|bytes| SessionId::from_bytes(bytes).ok());
+                users.extend(id.map(|id| (id, number(&value))));
+                from = [&key[..], &[0]].concat();
+            }
+            if !full {
+                return Ok(users);
+            }
+        }
+    }
+
+    /// Forgets a volume that is gone.
+    pub fn forget_volume(&self, volume: u64) -> Result<(), CatalogueError> {
+        let users = self.volume_users(volume)?;
+        for page in users.chunks(PAGE) {
+            let mut batch = Batch::new();
+            for (id, _) in page {
+                batch.delete(volume_key(volume, *id));
+            }
+            self.commit(batch)?;
+        }
+        Ok(())
+    }
+}
+
+fn volume_key(volume: u64, id: SessionId) -> Vec<u8> {
+    [&b"v"[..], &volume.to_be_bytes(), id.as_bytes()].concat()
+}
+
+fn session_of(key: &[u8]) -> Option<SessionId> {
+    let bytes = key.get(1..17)?.try_into().ok()?;
+    SessionId::from_bytes(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_follow_a_prefix() {
+        assert_eq!(after(vec![1, 2]), vec![1, 3]);
+        assert_eq!(after(vec![1, 255, 255]), vec![2]);
+    }
+
+    #[test]
+    fn sessions_come_newest_first_page_by_page() {
+        let catalogue = Catalogue::new(Arc::new(lucid_store::memory_store("index")));
+        let mut ids = Vec::new();
+        for n in 0..600u64 {
+            let mut record = session::tests::example();
+            record.id = SessionId::new(1000 + n, [1; 10]);
+            ids.push(record.id);
+            catalogue.put_session(&record).unwrap();
+        }
+        ids.reverse();
+        let mut seen = Vec::new();
+        catalogue.for_each_session(|record| seen.push(record.id)).unwrap();
+        assert_eq!(seen, ids);
+        let (page, _) = catalogue.sessions(Some(ids[9]), 3).unwrap();
+        let page: Vec<SessionId> = page.iter().map(|record| record.id).collect();
+        assert_eq!(page, ids[10..13]);
+    }
+}

@@ -1,0 +1,426 @@
+//! The recorder's thread: opens the source, feeds the session, restarts what dies or stalls, and ends in order.
+
+use super::session::{ActiveSession, SessionSpec};
+use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
+use crate::archive::Archive;
+use crate::catalogue::ChunkMap;
+use crate::media::{LossReason, MediaEvent};
+use crate::source::{SourceError, StreamOptions};
+use crate::uri::{SourceKind, SourceUri};
+use lucid_evidence::SessionId;
+use lucid_evidence::chunk::{Gap, GapReason};
+use lucid_evidence::manifest::EndReason;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the thread looks whether it should stop.
+const POLL: Duration = Duration::from_millis(200);
+/// The first wait before a source is opened again.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// The longest wait before a source is opened again.
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// How a source is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceState {
+    /// Not recording.
+    Idle,
+    /// Being opened.
+    Connecting,
+    /// Delivering.
+    Recording,
+    /// There, but silent.
+    Stalled,
+    /// Gone; opened again after a while.
+    Failed,
+    /// Will not be recorded until something changes.
+    Refused,
+}
+
+impl SourceState {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceState::Idle => "idle",
+            SourceState::Connecting => "connecting",
+            SourceState::Recording => "recording",
+            SourceState::Stalled => "stalled",
+            SourceState::Failed => "failed",
+            SourceState::Refused => "refused",
+        }
+    }
+}
+
+/// How a source is recorded.
+#[derive(Clone)]
+pub struct RecorderConfig {
+    /// What is recorded.
+    pub uri: SourceUri,
+    /// How it is opened.
+    pub options: StreamOptions,
+    /// What the session is about.
+    pub spec: SessionSpec,
+    /// When chunks are full.
+    pub limits: Limits,
+    /// Ends the recording after so much media, microseconds.
+    pub stop_after_us: Option<u64>,
+    /// Goes on in a new session after so much media, without a gap, microseconds.
+    pub roll_after_us: Option<u64>,
+    /// How long a source may be silent before it is opened again.
+    pub stall_after: Duration,
+    /// Whether a source that fails is opened again for as long as it takes; else its first failure ends the recording.
+    pub keep_trying: bool,
+}
+
+/// The session that records now, with its open chunk for the live view.
+#[derive(Debug, Clone)]
+pub struct LiveChunk {
+    /// The session.
+    pub session: SessionId,
+    /// Its open chunk; none between chunks.
+    pub open: Option<ChunkMap>,
+}
+
+struct Shared {
+    stop: Mutex<Option<EndReason>>,
+    wake: Condvar,
+    ended: AtomicBool,
+    session: Mutex<Option<SessionId>>,
+    open: Arc<Mutex<Option<ChunkMap>>>,
+    state: Mutex<(SourceState, String)>,
+}
+
+/// A recording that runs; stops when told, and when dropped.
+pub struct Recording {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<Vec<SessionId>, RecorderError>>>,
+}
+
+/// Starts to record.
+///
+/// # Errors
+/// When the session cannot be opened in the archive. A source that cannot be opened is not an error here: it is tried
+/// again, or ends the recording, as configured.
+pub fn start(
+    archive: Arc<Archive>,
+    anchor: Arc<dyn Anchor>,
+    observer: Observer,
+    config: RecorderConfig,
+) -> Result<Recording, RecorderError> {
+    let shared = Arc::new(Shared {
+        stop: Mutex::new(None),
+        wake: Condvar::new(),
+        ended: AtomicBool::new(false),
+        session: Mutex::new(None),
+        open: Arc::default(),
+        state: Mutex::new((SourceState::Connecting, String::new())),
+    });
+    let mut driver =
+        Driver { archive, anchor, observer, config, shared: shared.clone(), sessions: vec![] };
+    // Opened here, so that the caller learns at once what is wrong and which session it is.
+    let session = driver.open_session()?;
+    let thread = std::thread::Builder::new()
+        .name("recorder".into())
+        .spawn(move || {
+            let result = driver.run(session);
+            driver.shared.ended.store(true, Ordering::Release);
+            result
+        })
+        .map_err(RecorderError::Thread)?;
+    Ok(Recording { shared, thread: Some(thread) })
+}
+
+impl Recording {
+    /// The session that records now.
+    pub fn live(&self) -> Option<LiveChunk> {
+        let session = (*lock(&self.shared.session))?;
+        let open = lock(&self.shared.open).clone().filter(|open| open.session == session);
+        Some(LiveChunk { session, open })
+    }
+
+    /// How the source is doing, and why.
+    pub fn state(&self) -> (SourceState, String) {
+        lock(&self.shared.state).clone()
+    }
+
+    /// Whether the recording has come to its end.
+    pub fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Asks it to stop; returns at once.
+    pub fn stop(&self, reason: EndReason) {
+        lock(&self.shared.stop).get_or_insert(reason);
+        self.shared.wake.notify_all();
+    }
+
+    /// Waits for its end and returns the sessions it made.
+    ///
+    /// # Errors
+    /// When what it recorded last could not be closed in order; recovery closes it at the next start.
+    pub fn join(mut self) -> Result<Vec<SessionId>, RecorderError> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => {
+                Err(RecorderError::Thread(std::io::Error::other("the recorder panicked")))
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.stop(EndReason::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            // Its result was not asked for; recovery closes what it could not.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a run of the source is over.
+enum RunEnd {
+    /// Asked to stop, or the length is reached.
+    Stop(EndReason),
+    /// The source came to its end.
+    Ended,
+    /// Nothing came for too long.
+    Stalled,
+    /// The source died.
+    Failed(SourceError),
+    /// The disk takes no more.
+    NoStorage(RecorderError),
+}
+
+struct Driver {
+    archive: Arc<Archive>,
+    anchor: Arc<dyn Anchor>,
+    observer: Observer,
+    config: RecorderConfig,
+    shared: Arc<Shared>,
+    sessions: Vec<SessionId>,
+}
+
+impl Driver {
+    fn open_session(&mut self) -> Result<ActiveSession, RecorderError> {
+        let session = ActiveSession::open(
+            self.archive.clone(),
+            self.anchor.clone(),
+            self.observer.clone(),
+            &self.config.spec,
+            self.config.limits,
+            self.shared.open.clone(),
+        )?;
+        *lock(&self.shared.session) = Some(session.id());
+        self.sessions.push(session.id());
+        Ok(session)
+    }
+
+    fn source(&self, state: SourceState, reason: &str) {
+        let mut current = lock(&self.shared.state);
+        if current.0 == state && current.1 == reason {
+            return;
+        }
+        *current = (state, reason.into());
+        drop(current);
+        let source_id = self.config.spec.source_id.clone();
+        let reason = reason.to_owned();
+        (self.observer)(RecorderEvent::Source { source_id, state, reason });
+    }
+
+    fn run(&mut self, session: ActiveSession) -> Result<Vec<SessionId>, RecorderError> {
+        let mut session = session;
+        let mut backoff = BACKOFF_FIRST;
+        let mut lost_at: Option<Instant> = None;
+        let (reason, why, tail) = loop {
+            self.source(SourceState::Connecting, "opening");
+            let before = session.length_us();
+            let end = match crate::open(&self.config.uri, &self.config.options) {
+                Ok(stream) => self.feed(&mut session, stream),
+                Err(error) => RunEnd::Failed(error),
+            };
+            if session.length_us() > before {
+                (backoff, lost_at) = (BACKOFF_FIRST, None);
+            }
+            let lost_since = *lost_at.get_or_insert_with(Instant::now);
+            // Only what is missing between media and the end of the recording is a gap at its end.
+            let has_media = session.length_us() > 0;
+            let missing = |reason| {
+                let length_us = u64::try_from(lost_since.elapsed().as_micros()).unwrap_or(0);
+                (has_media && length_us > 0).then_some(Gap { length_us, reason })
+            };
+            let gap = match end {
+                RunEnd::Stop(reason) => break (reason, "stopped".to_owned(), None),
+                RunEnd::Ended => break (EndReason::SourceEnded, "the source ended".into(), None),
+                RunEnd::NoStorage(error) => {
+                    self.source(SourceState::Refused, &error.to_string());
+                    break (EndReason::StorageFull, error.to_string(), None);
+                }
+                RunEnd::Stalled => {
+                    self.source(SourceState::Stalled, "the source delivers nothing");
+                    GapReason::SourceStalled
+                }
+                RunEnd::Failed(error) => {
+                    let text = error.to_string();
+                    if !self.config.keep_trying || !may_come_back(&self.config.uri, &error) {
+                        self.source(SourceState::Refused, &text);
+                        break (EndReason::SourceFailed, text, None);
+                    }
+                    self.source(SourceState::Failed, &text);
+                    GapReason::SourceLost
+                }
+            };
+            session.writer().run_lost(gap);
+            if let Some(reason) = self.wait(backoff) {
+                break (reason, "stopped".into(), missing(gap));
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        };
+        let length = session.length_us();
+        let finished = if reason == EndReason::StorageFull {
+            // The writer is ahead of the disk; what is durable decides.
+            let id = session.id();
+            drop(session);
+            crate::recovery::recover_session(
+                &self.archive,
+                &*self.anchor,
+                &self.observer,
+                id,
+                reason,
+                GapReason::Storage,
+            )
+            .map(|_| ())
+        } else {
+            session.finish(reason, tail, &why).map(|_| ())
+        };
+        *lock(&self.shared.session) = None;
+        if reason != EndReason::StorageFull && reason != EndReason::SourceFailed {
+            self.source(SourceState::Idle, &why);
+        }
+        finished?;
+        tracing::info!(length_us = length, reason = reason.as_str(), "recording ended");
+        Ok(self.sessions.clone())
+    }
+
+    /// Waits, and says so if it should stop meanwhile.
+    fn wait(&self, how_long: Duration) -> Option<EndReason> {
+        let stop = lock(&self.shared.stop);
+        let (stop, _) = self
+            .shared
+            .wake
+            .wait_timeout_while(stop, how_long, |stop| stop.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        *stop
+    }
+
+    /// Feeds one run of the source into the session until it is over.
+    fn feed(&mut self, session: &mut ActiveSession, mut stream: crate::Stream) -> RunEnd {
+        let mut last = Instant::now();
+        let end = loop {
+            if let Some(reason) = *lock(&self.shared.stop) {
+                break RunEnd::Stop(reason);
+            }
+            let Some(event) = stream.next(POLL) else {
+                if last.elapsed() > self.config.stall_after {
+                    break RunEnd::Stalled;
+                }
+                continue;
+            };
+            last = Instant::now();
+            match self.take(session, event) {
+                Ok(None) => {}
+                Ok(Some(end)) => break end,
+                Err(error) => break RunEnd::NoStorage(error),
+            }
+        };
+        match end {
+            RunEnd::Stop(reason) => {
+                // What the pipeline still holds belongs to the recording.
+                for event in stream.stop() {
+                    if matches!(event, MediaEvent::Fragment(_) | MediaEvent::Init(_))
+                        && let Err(error) = self.take(session, event)
+                    {
+                        return RunEnd::NoStorage(error);
+                    }
+                }
+                RunEnd::Stop(reason)
+            }
+            other => {
+                drop(stream);
+                other
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        session: &mut ActiveSession,
+        event: MediaEvent,
+    ) -> Result<Option<RunEnd>, RecorderError> {
+        match event {
+            MediaEvent::Init(init) => session.begin(init)?,
+            MediaEvent::Fragment(fragment) => {
+                let limit = self.config.stop_after_us;
+                if self.config.roll_after_us.is_some_and(|us| session.length_us() >= us)
+                    && fragment.keyframe
+                {
+                    self.roll(session)?;
+                }
+                self.store(session, fragment)?;
+                self.source(SourceState::Recording, "media comes in");
+                if limit.is_some_and(|us| session.length_us() >= us) {
+                    return Ok(Some(RunEnd::Stop(EndReason::Stopped)));
+                }
+            }
+            MediaEvent::Lost(loss) => session.writer().media_lost(match loss.reason {
+                LossReason::SlowConsumer => GapReason::Overload,
+                LossReason::SourceGap => GapReason::SourceStalled,
+            }),
+            MediaEvent::Ended => return Ok(Some(RunEnd::Ended)),
+            MediaEvent::Failed(error) => return Ok(Some(RunEnd::Failed(error))),
+        }
+        Ok(None)
+    }
+
+    /// Stores a fragment. A store that refuses for the moment is asked again; what is lost meanwhile is a gap.
+    fn store(
+        &mut self,
+        session: &mut ActiveSession,
+        fragment: crate::media::Fragment,
+    ) -> Result<(), RecorderError> {
+        match session.fragment(fragment) {
+            Ok(()) => Ok(()),
+            Err(RecorderError::Writer(error)) => {
+                tracing::warn!(%error, "fragment dropped");
+                session.writer().media_lost(GapReason::Overload);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the session and goes on in a new one, without losing a picture.
+    fn roll(&mut self, session: &mut ActiveSession) -> Result<(), RecorderError> {
+        let init = session.writer().init().cloned();
+        let next = self.open_session()?;
+        let done = std::mem::replace(session, next);
+        done.finish(EndReason::Limit, None, "the session reached its longest length")?;
+        if let Some(init) = init {
+            session.begin(init)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a failed source may work later without anybody changing it.
+fn may_come_back(uri: &SourceUri, error: &SourceError) -> bool {
+    // A camera that answers 401 or 404 may be starting up; a file that is no video stays none.
+    error.is_transient() || !matches!(uri.kind(), SourceKind::File { .. } | SourceKind::Test(_))
+}

@@ -1,0 +1,416 @@
+//! One session in the archive: opened, fed with the writer's steps, and ended with a signed manifest.
+
+use super::writer::{Closing, Now, RecordKind, SessionWriter, Step, volume_key};
+use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
+use crate::archive::Archive;
+use crate::catalogue::{
+    AnchorHeights, ChunkMap, ChunkRecord, Ended, SessionRecord, SessionState, StoredCheckpoint,
+};
+use crate::keys::random;
+use crate::media::{Fragment, InitSegment, TrackKind};
+use lucid_evidence::chunk::Gap;
+use lucid_evidence::manifest::{
+    ClockJump, CodecInfo, EndReason, GapRecord, Manifest, SignedManifest, SourceInfo, clip,
+};
+use lucid_evidence::tree::{Blake3, Tree};
+use lucid_evidence::{Checkpoint, Hash, SessionId, SigningKey};
+use lucid_store::{Pair, StoreError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long room is made for a write that a full disk refuses.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a session is about.
+#[derive(Debug, Clone)]
+pub struct SessionSpec {
+    /// The source's identifier in the settings.
+    pub source_id: String,
+    /// The source, without credentials.
+    pub source: SourceInfo,
+    /// The device's name.
+    pub device_name: String,
+    /// The software, with its version.
+    pub software: String,
+    /// Hash of the policy in force, where there is one.
+    pub policy: Option<Hash>,
+    /// Who takes part.
+    pub participants: Vec<String>,
+    /// What its operator wrote about it.
+    pub note: String,
+}
+
+/// Microseconds since 1970 by the device's clock.
+pub(crate) fn wall_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// A session that records.
+pub(crate) struct ActiveSession {
+    archive: Arc<Archive>,
+    anchor: Arc<dyn Anchor>,
+    observer: Observer,
+    id: SessionId,
+    signer: SigningKey,
+    writer: SessionWriter,
+    began: Instant,
+    open: Arc<Mutex<Option<ChunkMap>>>,
+    gaps_told: usize,
+    recording: bool,
+}
+
+impl ActiveSession {
+    /// Opens a session: keys, record, announcement.
+    pub fn open(
+        archive: Arc<Archive>,
+        anchor: Arc<dyn Anchor>,
+        observer: Observer,
+        spec: &SessionSpec,
+        limits: Limits,
+        open: Arc<Mutex<Option<ChunkMap>>>,
+    ) -> Result<Self, RecorderError> {
+        let now = wall_us();
+        let id = SessionId::new(now / 1000, random()?);
+        let keys = archive.keys().create(id)?;
+        // Made a line above, with its signer.
+        let Some(signer) = keys.signer else {
+            return Err(crate::archive::ArchiveError::Deleted(id).into());
+        };
+        let mut record = SessionRecord {
+            id,
+            source_id: clip(&spec.source_id),
+            source: SourceInfo {
+                kind: clip(&spec.source.kind),
+                name: clip(&spec.source.name),
+                address: clip(&spec.source.address),
+            },
+            codec: None,
+            device_name: clip(&spec.device_name),
+            software: clip(&spec.software),
+            session_key: signer.public(),
+            policy: spec.policy,
+            participants: spec.participants.iter().map(|name| clip(name)).collect(),
+            note: clip(&spec.note),
+            state: SessionState::Created,
+            transitions: Vec::new(),
+            start_us: now,
+            ended: None,
+            chunks: 0,
+            plaintext_bytes: 0,
+            sealed_bytes: 0,
+            stream_end_us: 0,
+            first_volume: archive.volumes().ids().last().map_or(0, |volume| volume.0),
+            root: Tree::<Blake3>::new().root(),
+            hold: None,
+            anchor: AnchorHeights::default(),
+        };
+        record.enter(SessionState::Created, now, "opened");
+        archive.catalogue().put_session(&record)?;
+        // A copy beside the media, so that a lost catalogue can be rebuilt.
+        let key = volume_key(id, RecordKind::Session, 0, 0);
+        archive.volumes().append(vec![(key, record.encode())])?;
+        anchor.opened(&record);
+        observer(RecorderEvent::State {
+            session: id,
+            state: SessionState::Created,
+            reason: "opened".into(),
+        });
+        let writer = SessionWriter::new(id, keys.secret, limits);
+        let began = Instant::now();
+        let (gaps_told, recording) = (0, false);
+        Ok(ActiveSession {
+            archive,
+            anchor,
+            observer,
+            id,
+            signer,
+            writer,
+            began,
+            open,
+            gaps_told,
+            recording,
+        })
+    }
+
+    /// The session.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The pure half.
+    pub fn writer(&mut self) -> &mut SessionWriter {
+        &mut self.writer
+    }
+
+    /// Length so far, microseconds of the stream clock.
+    pub fn length_us(&self) -> u64 {
+        self.writer.stream_end_us()
+    }
+
+    /// Takes an initialisation segment.
+    pub fn begin(&mut self, init: InitSegment) -> Result<(), RecorderError> {
+        let codec = codec_info(&init);
+        let steps = self.writer.begin(init)?;
+        self.act(steps)?;
+        let first = !self.recording;
+        let record = self.archive.catalogue().update_session(self.id, |session| {
+            // The manifest states what the session began with; each chunk carries its own initialisation segment.
+            session.codec.get_or_insert(codec);
+            if first {
+                session.enter(SessionState::Recording, wall_us(), "media came");
+            }
+        })?;
+        if first {
+            self.recording = true;
+            self.tell_state(record.state, "media came");
+        }
+        Ok(())
+    }
+
+    /// Takes a fragment and returns once it is durable.
+    pub fn fragment(&mut self, fragment: Fragment) -> Result<(), RecorderError> {
+        let now = Now {
+            monotonic_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            wall_us: wall_us(),
+        };
+        // Drawn before it is known whether a chunk begins, so that the pure half cannot fail on it.
+        let mut nonce = Some(random::<16>()?);
+        let mut draw = || nonce.take().unwrap_or_default();
+        let steps = self.writer.fragment(fragment, now, &mut draw)?;
+        self.act(steps)?;
+        for gap in self.writer.gaps().iter().skip(self.gaps_told) {
+            (self.observer)(RecorderEvent::Gap { session: self.id, gap: *gap });
+        }
+        self.gaps_told = self.writer.gaps().len();
+        Ok(())
+    }
+
+    fn act(&mut self, steps: Vec<Step>) -> Result<(), RecorderError> {
+        for step in steps {
+            match step {
+                Step::Append { records, mut map, first_piece } => {
+                    let volume = self.append(records)?;
+                    self.writer.stored_in(volume, first_piece);
+                    let before = lock(&self.open).take().filter(|open| open.index == map.index);
+                    map.runs = before.map(|open| open.runs).unwrap_or_default();
+                    map.note_run(volume, first_piece);
+                    (self.observer)(RecorderEvent::Durable {
+                        session: self.id,
+                        stream_end_us: map.stream_end_us,
+                        wall_end_us: map.wall_end_us,
+                    });
+                    *lock(&self.open) = Some(*map);
+                }
+                Step::Close(closing) => {
+                    let index = closing.record.header.index;
+                    store_closing(&self.archive, *closing)?;
+                    *lock(&self.open) = None;
+                    (self.observer)(RecorderEvent::Chunk { session: self.id, index });
+                    self.checkpoint()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes records durable. A full disk is given a while: the oldest that may go is deleted and the same records are
+    /// tried again, so that nothing is acknowledged early and nothing that can be kept is lost.
+    fn append(&self, records: Vec<Pair>) -> Result<u64, RecorderError> {
+        let refused = Instant::now();
+        loop {
+            match self.archive.volumes().append(records.clone()) {
+                Ok(volume) => return Ok(volume.0),
+                Err(error @ StoreError::Full { .. }) if refused.elapsed() < STORAGE_PATIENCE => {
+                    if !crate::retention::make_room(&self.archive, &*self.anchor)? {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), RecorderError> {
+        let signed = self.writer.checkpoint(wall_us()).sign(&self.signer);
+        let stored = StoredCheckpoint {
+            tree_size: signed.checkpoint().tree_size,
+            height: None,
+            signed: signed.as_bytes().to_vec(),
+        };
+        self.archive.catalogue().put_checkpoint(self.id, &stored)?;
+        self.anchor.checkpoint(self.id, &signed);
+        Ok(())
+    }
+
+    fn tell_state(&self, state: SessionState, reason: &str) {
+        let reason = reason.to_owned();
+        (self.observer)(RecorderEvent::State { session: self.id, state, reason });
+    }
+
+    /// Ends the session: closes the chunk, signs and stores the manifest.
+    pub fn finish(
+        mut self,
+        reason: EndReason,
+        tail: Option<Gap>,
+        why: &str,
+    ) -> Result<SignedManifest, RecorderError> {
+        let steps = self.writer.close()?;
+        self.act(steps)?;
+        let (gaps, jumps, _) = self.writer.account(tail);
+        let account = Account { gaps, clock_jumps: jumps };
+        finish_session(
+            &self.archive,
+            &*self.anchor,
+            &self.observer,
+            self.id,
+            reason,
+            tail,
+            why,
+            account,
+        )
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a chunk that closes real: its last piece, its record beside it, then the catalogue.
+pub(crate) fn store_closing(archive: &Archive, closing: Closing) -> Result<(), RecorderError> {
+    let Closing { last_piece, mut record, root } = closing;
+    let header = &record.header;
+    let last = header.pieces - 1;
+    let volume = archive.volumes().append(vec![last_piece])?.0;
+    record.map.note_run(volume, last);
+    let key = volume_key(header.session, RecordKind::Closed, header.index, 0);
+    let home = archive.volumes().append(vec![(key, record.encode())])?.0;
+    let used = volumes_used(&record, home);
+    archive.catalogue().close_chunk(&record, &used, root)?;
+    Ok(())
+}
+
+/// How many sealed bytes of a chunk lie in each volume, nearly: a chunk's bytes are shared out by pieces. The home of
+/// its record counts too.
+pub(crate) fn volumes_used(record: &ChunkRecord, home: u64) -> Vec<(u64, u64)> {
+    let header = &record.header;
+    let each = header.sealed_bytes / header.pieces.max(1);
+    let mut used: Vec<(u64, u64)> = Vec::new();
+    let ends = record.map.runs.iter().skip(1).map(|run| run.first_piece).chain([header.pieces]);
+    for (run, end) in record.map.runs.iter().zip(ends) {
+        let bytes = (end - run.first_piece.min(end)) * each;
+        match used.iter_mut().find(|(volume, _)| *volume == run.volume) {
+            Some((_, sum)) => *sum += bytes,
+            None => used.push((run.volume, bytes)),
+        }
+    }
+    if !used.iter().any(|(volume, _)| *volume == home) {
+        used.push((home, 1));
+    }
+    used
+}
+
+/// Gaps and clock jumps as the manifest lists them.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// The gaps.
+    pub gaps: Vec<GapRecord>,
+    /// The jumps of the clock.
+    pub clock_jumps: Vec<ClockJump>,
+}
+
+/// Signs and stores the manifest of a session whose chunks are all closed, and ends it. Also run by recovery.
+#[allow(clippy::too_many_arguments)]
+pub fn finish_session(
+    archive: &Archive,
+    anchor: &dyn Anchor,
+    observer: &Observer,
+    id: SessionId,
+    reason: EndReason,
+    tail: Option<Gap>,
+    why: &str,
+    account: Account,
+) -> Result<SignedManifest, RecorderError> {
+    let now = wall_us();
+    let tell = |state: SessionState, reason: &str| {
+        observer(RecorderEvent::State { session: id, state, reason: reason.into() });
+    };
+    let session = archive.catalogue().update_session(id, |session| {
+        session.enter(SessionState::Processing, now, why);
+        session.ended = Some(Ended { at_us: now, reason, tail_gap: tail });
+    })?;
+    tell(SessionState::Processing, why);
+    let chunks = archive.catalogue().all_chunks(id)?;
+    let tree = Tree::<Blake3>::from_leaves(chunks.iter().map(|chunk| chunk.header.leaf()));
+    let checkpoints = archive.catalogue().checkpoints(id)?;
+    // The last checkpoint covers the whole tree, even an empty one: a session that recorded nothing is provable too.
+    if checkpoints.last().is_none_or(|last| last.tree_size != tree.size())
+        && let Some(signer) = archive.keys().load(id)?.and_then(|keys| keys.signer)
+    {
+        let (tree_size, root) = (tree.size(), tree.root());
+        let signed = Checkpoint { session: id, tree_size, root, time_us: now }.sign(&signer);
+        let stored =
+            StoredCheckpoint { tree_size, height: None, signed: signed.as_bytes().to_vec() };
+        archive.catalogue().put_checkpoint(id, &stored)?;
+        anchor.checkpoint(id, &signed);
+    }
+    let start_us = chunks.first().map_or(session.start_us, |chunk| chunk.header.time.wall_start_us);
+    let end_us = chunks.last().map_or(now, |chunk| chunk.header.time.wall_end_us);
+    let manifest = Manifest {
+        session: id,
+        session_key: session.session_key,
+        source: session.source.clone(),
+        codec: session.codec.clone().unwrap_or_else(no_media),
+        device_name: session.device_name.clone(),
+        device_key: archive.keys().device().public(),
+        software: session.software.clone(),
+        policy: session.policy,
+        participants: session.participants.clone(),
+        start_us,
+        end_us,
+        duration_us: session.stream_end_us + tail.map_or(0, |gap| gap.length_us),
+        end_reason: reason,
+        tree_size: tree.size(),
+        root: tree.root(),
+        gaps: account.gaps,
+        clock_jumps: account.clock_jumps,
+        checkpoint_heights: checkpoints.iter().filter_map(|point| point.height).collect(),
+    };
+    let signed = manifest.sign(archive.keys().device());
+    archive.catalogue().put_manifest(&signed, |session| {
+        session.root = tree.root();
+        session.chunks = tree.size();
+        session.enter(SessionState::Stored, wall_us(), "all media is durable");
+    })?;
+    archive.keys().retire_signer(id)?;
+    anchor.closed(&signed);
+    tell(SessionState::Stored, "all media is durable");
+    Ok(signed)
+}
+
+fn no_media() -> CodecInfo {
+    CodecInfo {
+        video: None,
+        audio: None,
+        width: 0,
+        height: 0,
+        encoder: "none".into(),
+        hardware: false,
+        reason: "no media came".into(),
+    }
+}
+
+fn codec_info(init: &InitSegment) -> CodecInfo {
+    let of = |kind| init.tracks.iter().find(|track| track.kind == kind);
+    let video = of(TrackKind::Video);
+    CodecInfo {
+        video: video.map(|track| clip(&track.codec)),
+        audio: of(TrackKind::Audio).map(|track| clip(&track.codec)),
+        width: video.map_or(0, |track| u64::from(track.width.min(65_535))),
+        height: video.map_or(0, |track| u64::from(track.height.min(65_535))),
+        encoder: clip(&init.encoder.name),
+        hardware: init.encoder.hardware,
+        reason: clip(&init.encoder.reason),
+    }
+}

@@ -1,0 +1,257 @@
+//! After a crash: takes up what is durable of sessions that were never closed, and closes them honestly.
+
+use crate::archive::Archive;
+use crate::catalogue::{ChunkMap, ChunkRecord, SessionRecord};
+use crate::recorder::writer::{Closing, RecordKind, close_chunk, volume_key};
+use crate::recorder::{Account, store_closing};
+use crate::recorder::{Anchor, Observer, RecorderError, finish_session};
+use lucid_evidence::SessionId;
+use lucid_evidence::chunk::{ChunkSealer, Gap, GapReason, MediaKind};
+use lucid_evidence::manifest::{ClockJump, EndReason, GapRecord};
+use lucid_evidence::seal::SessionSecret;
+use lucid_evidence::tree::{Blake3, Tree};
+use lucid_store::VolumeId;
+use std::collections::BTreeMap;
+
+/// What may be lost at a crash at most, microseconds: the fragment that was not durable yet.
+pub const LOSS_MAX_US: u64 = 1_000_000;
+/// More pieces than a chunk can hold.
+const PIECES_MAX: usize = lucid_evidence::chunk::CHUNK_MAX_PIECES as usize + 1;
+
+/// A session that was taken up.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    /// The session.
+    pub session: SessionId,
+    /// Media in it, microseconds.
+    pub length_us: u64,
+    /// What was damaged and left out, in words.
+    pub damage: Vec<String>,
+}
+
+/// What came of taking up sessions after a crash.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Sessions that are closed now.
+    pub recovered: Vec<Recovered>,
+    /// Sessions that could not be taken up, and why; they are tried again at the next start.
+    pub failed: Vec<(SessionId, RecorderError)>,
+}
+
+/// The durable part of an open chunk.
+pub(crate) struct OpenChunk {
+    sealer: ChunkSealer,
+    map: ChunkMap,
+    damage: Option<String>,
+}
+
+/// Closes every session that still stands as running. Sessions that cannot be taken up are reported and left.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub fn recover_all(
+    archive: &Archive,
+    anchor: &dyn Anchor,
+    observer: &Observer,
+) -> Result<Recovery, RecorderError> {
+    let mut running = Vec::new();
+    archive.catalogue().for_each_session(|session| {
+        if session.state.is_running() {
+            running.push(session.id);
+        }
+    })?;
+    let mut recovery = Recovery::default();
+    for id in running {
+        match recover_session(archive, anchor, observer, id, EndReason::Crash, GapReason::Crash) {
+            Ok(one) => recovery.recovered.push(one),
+            Err(error) => recovery.failed.push((id, error)),
+        }
+    }
+    Ok(recovery)
+}
+
+/// Closes one session with what is durable of it, for `reason`; up to a fragment may be missing at its end, and the gap
+/// record says so.
+///
+/// # Errors
+/// When the archive cannot be read or written; what is durable stays as it is.
+pub fn recover_session(
+    archive: &Archive,
+    anchor: &dyn Anchor,
+    observer: &Observer,
+    id: SessionId,
+    reason: EndReason,
+    gap: GapReason,
+) -> Result<Recovered, RecorderError> {
+    let session = archive.session(id)?;
+    let mut damage = Vec::new();
+    let mut chunks = archive.catalogue().all_chunks(id)?;
+    let mut tree = Tree::<Blake3>::from_leaves(chunks.iter().map(|c| c.header.leaf()));
+    let volumes = candidate_volumes(archive, &session, chunks.last());
+    // Closed in its volume, and the power went before the catalogue knew.
+    while let Some((record, home)) = closed_record(archive, &volumes, id, tree.size())? {
+        tree.push(record.header.leaf());
+        let used = crate::recorder::volumes_used(&record, home);
+        archive.catalogue().close_chunk(&record, &used, tree.root())?;
+        chunks.push(record);
+    }
+    let secret = archive.secret(id)?;
+    if let Some(open) = open_chunk(archive, &secret, &volumes, id, tree.size())? {
+        damage.extend(open.damage);
+        if !open.map.fragments.is_empty() {
+            let (record, last_piece) = close_chunk(open.sealer, open.map)
+                .map_err(|source| crate::archive::ArchiveError::Chunk { session: id, source })?;
+            tree.push(record.header.leaf());
+            let closing = Closing { last_piece, record: record.clone(), root: tree.root() };
+            store_closing(archive, closing)?;
+            chunks.push(record);
+        }
+    }
+    let tail = (!chunks.is_empty()).then_some(Gap { length_us: LOSS_MAX_US, reason: gap });
+    let account = account(&chunks, tail);
+    let why = format!("{}; closed when the recorder came back", gap.as_str());
+    finish_session(archive, anchor, observer, id, reason, tail, &why, account)?;
+    let length_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
+    Ok(Recovered { session: id, length_us, damage })
+}
+
+/// Gaps and clock jumps by the chunks.
+fn account(chunks: &[ChunkRecord], tail: Option<Gap>) -> Account {
+    let mut account = Account::default();
+    let (mut stream_us, mut wall_us) = (0, chunks.first().map_or(0, |c| c.map.wall_start_us));
+    for chunk in chunks {
+        let time = chunk.header.time;
+        if let Some(gap) = chunk.header.gap_before {
+            let before_chunk = chunk.header.index;
+            account.gaps.push(GapRecord { before_chunk, stream_us, wall_us, gap });
+        }
+        if chunk.map.clock_jump_us != 0 {
+            let by_us = chunk.map.clock_jump_us;
+            account.clock_jumps.push(ClockJump { stream_us: time.stream_start_us, by_us });
+        }
+        (stream_us, wall_us) = (time.stream_end_us, time.wall_end_us);
+    }
+    let before_chunk = chunks.len() as u64;
+    account.gaps.extend(tail.map(|gap| GapRecord { before_chunk, stream_us, wall_us, gap }));
+    account
+}
+
+/// The volumes in which the part of a session that the catalogue does not know may lie, ascending.
+pub(crate) fn candidate_volumes(
+    archive: &Archive,
+    session: &SessionRecord,
+    last: Option<&ChunkRecord>,
+) -> Vec<VolumeId> {
+    let from =
+        last.and_then(|chunk| chunk.map.runs.last()).map_or(session.first_volume, |run| run.volume);
+    archive.volumes().ids().into_iter().filter(|volume| volume.0 >= from).collect()
+}
+
+/// A closed chunk's record and the volume it lies in.
+fn closed_record(
+    archive: &Archive,
+    volumes: &[VolumeId],
+    id: SessionId,
+    index: u64,
+) -> Result<Option<(ChunkRecord, u64)>, RecorderError> {
+    let key = volume_key(id, RecordKind::Closed, index, 0);
+    for volume in volumes.iter().rev() {
+        let Ok(Some(bytes)) = archive.volumes().get(*volume, &key) else { continue };
+        if let Ok(record) = ChunkRecord::decode(&bytes)
+            && record.header.index == index
+            && archive.sealed_chunk(&record).is_ok()
+        {
+            return Ok(Some((record, volume.0)));
+        }
+    }
+    Ok(None)
+}
+
+/// The open chunk number `index`, as far as it is durable and intact.
+pub(crate) fn open_chunk(
+    archive: &Archive,
+    secret: &SessionSecret,
+    volumes: &[VolumeId],
+    id: SessionId,
+    index: u64,
+) -> Result<Option<OpenChunk>, RecorderError> {
+    let Some(mut map) = open_map(archive, volumes, id, index) else { return Ok(None) };
+    let mut frames: BTreeMap<u64, (u64, Vec<u8>)> = BTreeMap::new();
+    let from = volume_key(id, RecordKind::Piece, index, 0);
+    let to = volume_key(id, RecordKind::Piece, index, u64::from(u32::MAX));
+    for volume in volumes {
+        let scan = archive.volumes().scan(*volume, &from, &to, PIECES_MAX)?;
+        for (key, frame) in scan.items {
+            let piece =
+                key.get(25..).map_or(0, |b| b.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
+            frames.insert(piece, (volume.0, frame));
+        }
+    }
+    map.runs.clear();
+    let mut sealer = ChunkSealer::new(id, index, MediaKind::Video, secret, map.nonce);
+    let mut damage = None;
+    let wanted = std::mem::take(&mut map.fragments);
+    let init_pieces = map.init_pieces;
+    let init = resume(&mut sealer, &mut map, &frames, init_pieces);
+    if let Err(text) = init {
+        let damage = Some(format!("chunk {index}: its initialisation segment is lost: {text}"));
+        return Ok(Some(OpenChunk { sealer, map, damage }));
+    }
+    let whole_us = map.stream_end_us;
+    for fragment in wanted {
+        let (before, runs) = (sealer.clone(), map.runs.clone());
+        if let Err(text) = resume(&mut sealer, &mut map, &frames, fragment.pieces) {
+            (sealer, map.runs) = (before, runs);
+            let at = fragment.start_us / 1000;
+            damage = Some(format!("chunk {index}: media from {at} ms on is lost: {text}"));
+            break;
+        }
+        map.fragments.push(fragment);
+    }
+    let end = map.fragments.last().map_or(map.stream_start_us, |f| f.start_us + f.duration_us);
+    map.stream_end_us = end.max(map.stream_start_us);
+    map.wall_end_us = map.wall_end_us.saturating_sub(whole_us.saturating_sub(map.stream_end_us));
+    Ok(Some(OpenChunk { sealer, map, damage }))
+}
+
+/// The newest map of an open chunk.
+fn open_map(
+    archive: &Archive,
+    volumes: &[VolumeId],
+    id: SessionId,
+    index: u64,
+) -> Option<ChunkMap> {
+    let key = volume_key(id, RecordKind::Open, index, 0);
+    volumes.iter().rev().find_map(|volume| {
+        let bytes = archive.volumes().get(*volume, &key).ok()??;
+        ChunkMap::decode(&bytes).ok().filter(|map| map.index == index && map.session == id)
+    })
+}
+
+/// Feeds the next `pieces` pieces.
+fn resume(
+    sealer: &mut ChunkSealer,
+    map: &mut ChunkMap,
+    frames: &BTreeMap<u64, (u64, Vec<u8>)>,
+    pieces: u64,
+) -> Result<(), String> {
+    for piece in sealer.pieces()..sealer.pieces() + pieces {
+        let (volume, frame) =
+            frames.get(&piece).ok_or_else(|| format!("piece {piece} is not stored"))?;
+        sealer.resume(frame).map_err(|error| error.to_string())?;
+        map.note_run(*volume, piece);
+    }
+    Ok(())
+}
+
+impl OpenChunk {
+    /// Its map: what is durable and intact.
+    pub(crate) fn map(&self) -> &ChunkMap {
+        &self.map
+    }
+
+    /// What is damaged in it.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+}
