@@ -1,11 +1,9 @@
 // What the browser tests run against: the real binary (LUCID_BIN), a running device (LUCID_URL) or the fixture server.
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 // The fixture is plain JavaScript, so that it also runs by itself (npm run fixture).
-// @ts-expect-error: no declarations
 import { startFixture } from "./fixture/server.mjs";
 
 export interface Target {
@@ -27,38 +25,29 @@ export async function startTarget(): Promise<Target> {
   return { url: fixture.url, claimCode: fixture.claimCode, kind: "fixture", close: fixture.close };
 }
 
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-}
-
+/** The daemon on ports the system chooses, with a fresh data directory; the claim code is read where a person reads it. */
 async function startBinary(bin: string): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "lucid-e2e-"));
-  const port = await freePort();
-  const args = (process.env["LUCID_ARGS"] ?? "serve --data-dir {dir} --listen 127.0.0.1:{port}").replaceAll("{dir}", dir).replaceAll("{port}", String(port)).split(" ");
-  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env } });
+  const ready = join(dir, "ready.json");
+  const args = ["serve", "--data-dir", join(dir, "data"), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--ready-file", ready];
+  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
-  const claimCode = await new Promise<string>((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no claim code within ${START_MS} ms; output so far:\n${output}`)), START_MS);
-    const read = (part: Buffer) => {
-      output += part.toString();
-      const code = /claim code\W+([A-Z0-9]{2,}(?:-[A-Z0-9]+)*)/i.exec(output)?.[1];
-      if (!code) return;
-      clearTimeout(late);
-      resolve(code);
-    };
-    child.stdout.on("data", read);
-    child.stderr.on("data", read);
-    child.once("exit", (status) => reject(new Error(`the daemon ended with ${status}:\n${output}`)));
-  });
-  const scheme = new RegExp(`https?(?=://[^\\s]*:${port})`).exec(output)?.[0] ?? "http";
-  return { url: `${scheme}://127.0.0.1:${port}`, claimCode, kind: "binary", close: () => end(child, dir) };
+  child.stdout.on("data", (part: Buffer) => (output += part.toString()));
+  child.stderr.on("data", (part: Buffer) => (output += part.toString()));
+  const claimCode = () => /claim code\s+([0-9A-Z]{4}(?:-[0-9A-Z]{4})+)/.exec(output)?.[1];
+  const until = Date.now() + START_MS;
+  while (!existsSync(ready) || claimCode() === undefined) {
+    if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}:\n${output}`);
+    if (Date.now() > until) {
+      child.kill("SIGKILL");
+      throw new Error(`not ready within ${START_MS} ms:\n${output}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const addresses = JSON.parse(readFileSync(ready, "utf8")) as { http: string | null; https: string | null };
+  // HTTPS is what an operator opens from another machine; LUCID_PLAIN=1 takes the plain address of the device itself.
+  const url = (process.env["LUCID_PLAIN"] ? addresses.http : addresses.https) ?? addresses.http ?? "";
+  return { url: url.replace(/^(https?:\/\/)[^:/]+/, "$1127.0.0.1"), claimCode: claimCode() ?? "", kind: "binary", close: () => end(child, dir) };
 }
 
 async function end(child: ChildProcess, dir: string): Promise<void> {

@@ -92,7 +92,10 @@ class DeviceState {
       if (!this.streaming) void this.refresh();
     }, POLL_MS);
     const slow = setInterval(() => void this.refresh(), REFRESH_MS);
-    const pulse = setInterval(() => void this.#fetchHealth(), POLL_MS);
+    const pulse = setInterval(() => {
+      // Nobody looks at a hidden page. A failure shows in the missing answer; refresh() has the words for it.
+      if (document.visibilityState === "visible") this.#fetchHealth().catch(() => {});
+    }, POLL_MS);
     const shown = () => {
       if (document.visibilityState === "visible") void this.refresh();
     };
@@ -154,13 +157,8 @@ class DeviceState {
   }
 
   async #fetchHealth(): Promise<void> {
-    if (this.phase !== "in" || document.visibilityState === "hidden") return;
-    try {
-      this.health = await api.health();
-      this.#heard();
-    } catch (error) {
-      if (!asProblem(error).unreachable) throw error;
-    }
+    this.health = await api.health();
+    this.#heard();
   }
 
   /** Lets a view hear events too; returns how to stop. */

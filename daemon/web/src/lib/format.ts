@@ -2,8 +2,8 @@
 
 /** Shown where there is nothing to say, instead of an empty cell. */
 export const NOTHING = "–";
-/** A narrow no-break space: keeps a figure and its unit on one line. */
-const SP = "\u202f";
+/** A no-break space: keeps a figure and its unit on one line. */
+const SP = "\u00a0";
 
 const finite = (value: number | null | undefined): value is number => typeof value === "number" && Number.isFinite(value);
 
@@ -65,7 +65,8 @@ export function duration(seconds: number | null | undefined): string {
   const minutes = Math.round(seconds / 60);
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)}${SP}h${SP}${pad(minutes % 60)}${SP}min`;
   const hours = Math.round(seconds / 3600);
-  return `${count(Math.floor(hours / 24))}${SP}d${SP}${hours % 24}${SP}h`;
+  const days = `${count(Math.floor(hours / 24))}${SP}d`;
+  return hours % 24 === 0 ? days : `${days}${SP}${hours % 24}${SP}h`;
 }
 
 /** A position in a recording as a player shows it: "0:07", "12:40", "3:02:09". */

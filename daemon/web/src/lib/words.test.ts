@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { EvidenceHealth } from "./types";
-import { SESSION, answer, encoderWords, known, witnessWords } from "./words";
+import { SESSION, answer, codecName, encoderWords, known, witnessWords } from "./words";
 
-const plain = (text: string) => text.replaceAll("\u202f", " ");
+const plain = (text: string) => text.replaceAll("\u00a0", " ");
 const health: EvidenceHealth = {
   safe: true,
   summary: "All is stored.",
@@ -44,6 +44,9 @@ describe("honest words", () => {
   it("software encoding is called software encoding", () => {
     expect(encoderWords({ name: "x264enc", hardware: false, reason: "no V4L2 encoder" }).label).toBe("Software encoding (x264enc)");
     expect(encoderWords({ name: "passthrough", hardware: false, reason: "" }).label).toMatch(/passed through/i);
+  });
+  it("codecs by the names people know", () => {
+    expect(["avc1.640028", "hvc1.1.6", "mp4a.40.2", "xyz", null].map(codecName)).toEqual(["H.264", "H.265", "AAC", "xyz", "none"]);
   });
   it("an unknown state is shown, not hidden", () => {
     expect(known(SESSION, "archived").label).toBe("archived");

@@ -101,3 +101,18 @@ export function answer(health: EvidenceHealth | null, connected: boolean): Answe
 export function headWords(head: ChainHead | null): string {
   return head ? `Block ${head.height.toLocaleString("en-GB")}` : "No block yet";
 }
+
+/** RFC 6381 codec strings by the names people know; the string itself where there is no such name. */
+const CODECS: [RegExp, string][] = [
+  [/^avc[13]/, "H.264"],
+  [/^(hvc1|hev1)/, "H.265"],
+  [/^av01/, "AV1"],
+  [/^vp0?9/, "VP9"],
+  [/^(mjpg|jpeg|mp4v\.6c)/i, "Motion JPEG"],
+  [/^mp4a\.(40|67)/i, "AAC"],
+  [/^opus/i, "Opus"],
+];
+export function codecName(codec: string | null | undefined): string {
+  if (!codec) return "none";
+  return CODECS.find(([pattern]) => pattern.test(codec))?.[1] ?? codec;
+}
