@@ -11,7 +11,7 @@ pub mod write;
 pub mod zip;
 
 pub use read::{Content, ReadAt, read};
-pub use readme::rfc3339;
+pub use readme::{line, rfc3339};
 pub use write::{BundleError, Disclosure, write};
 
 use crate::chunk::{ChunkHeader, MediaKind};

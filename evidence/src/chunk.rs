@@ -329,6 +329,7 @@ pub struct ChunkSealer {
     sealed_bytes: u64,
     pieces: u64,
     untried: u64,
+    resumed: bool,
 }
 
 impl ChunkSealer {
@@ -351,6 +352,7 @@ impl ChunkSealer {
             sealed_bytes: 0,
             pieces: 0,
             untried: 0,
+            resumed: false,
         }
     }
 
@@ -393,6 +395,10 @@ impl ChunkSealer {
 
     /// Cuts `plaintext` into pieces and seals them; returns the frames in order.
     pub fn push(&mut self, plaintext: &[u8]) -> Result<Vec<Vec<u8>>, ChunkError> {
+        if self.resumed {
+            let problem = "it was taken up after a crash and can only be finished";
+            return Err(ChunkError::Mismatch { chunk: self.index, problem });
+        }
         if !self.fits(plaintext.len()) {
             return Err(ChunkError::Full {
                 chunk: self.index,
@@ -429,8 +435,10 @@ impl ChunkSealer {
         self.pieces += 1;
     }
 
-    /// Takes up a chunk after a crash: feeds the next of its stored frames, checked and opened, and returns its
-    /// plaintext.
+    /// Takes up a chunk after a crash: feeds the next of its stored frames, checked and opened, and
+    /// returns its plaintext. Such a chunk takes no more media, it can only be finished: a piece
+    /// that was never acknowledged may have been sealed with the next index, and a nonce serves
+    /// once.
     pub fn resume(&mut self, frame: &[u8]) -> Result<Vec<u8>, ChunkError> {
         let mismatch = |problem| ChunkError::Mismatch { chunk: self.index, problem };
         let read = seal::read_frame(frame, self.index, self.pieces)?;
@@ -450,6 +458,7 @@ impl ChunkSealer {
         if !self.fits(opened.plaintext.len()) {
             return Err(mismatch("more stored pieces than a chunk holds"));
         }
+        self.resumed = true;
         self.plaintext_bytes += opened.plaintext.len() as u64;
         self.count(frame);
         Ok(opened.plaintext)

@@ -39,10 +39,13 @@ impl PublicKey {
     /// Length in bytes.
     pub const LEN: usize = 32;
 
-    /// Accepts 32 bytes that encode a point which is not of small order.
+    /// Accepts 32 bytes that are the one encoding of a point which is not of small order.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&bytes) {
-            Ok(key) if !key.is_weak() => Ok(PublicKey(bytes)),
+            // A y of p or more decodes too and would be a second name of the same key.
+            Ok(key) if !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes => {
+                Ok(PublicKey(bytes))
+            }
             _ => Err(KeyError::Point(Hash(bytes))),
         }
     }

@@ -120,6 +120,13 @@ pub struct GapRecord {
     pub gap: Gap,
 }
 
+impl GapRecord {
+    /// Where it ends, microseconds of the stream clock; none if that is beyond all clocks.
+    pub fn end(&self) -> Option<u64> {
+        self.stream_us.checked_add(self.gap.length_us)
+    }
+}
+
 /// A jump of the device's clock while it recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockJump {

@@ -19,7 +19,7 @@ pub struct Proof {
     pub session: SessionId,
     /// The leaf hashes of all chunks, the withheld ones too.
     pub leaves: Vec<Hash>,
-    /// The first chunk the bundle holds.
+    /// The first chunk the bundle holds; 0 if it holds none.
     pub first_chunk: u64,
     /// How many chunks from there the bundle holds; the others are withheld.
     pub chunk_count: u64,
@@ -67,6 +67,9 @@ impl Proof {
         let first_chunk = d.key("proof.first_chunk", 3)?.u64_up_to("proof.first_chunk", total)?;
         let chunk_count =
             d.key("proof.chunk_count", 4)?.u64_up_to("proof.chunk_count", total - first_chunk)?;
+        if chunk_count == 0 && first_chunk != 0 {
+            return Err(d.value_error("proof.first_chunk", "not 0, and no chunk is held"));
+        }
         let count = d.key("proof.checkpoints", 5)?.array("proof.checkpoints", HEIGHTS_MAX)?;
         let mut checkpoints = Vec::new();
         for _ in 0..count {
@@ -143,6 +146,7 @@ mod tests {
             let leaves: Vec<Hash> = leaves.into_iter().map(Hash).collect();
             let first_chunk = first.min(leaves.len() as u64);
             let chunk_count = count.min(leaves.len() as u64 - first_chunk);
+            let first_chunk = if chunk_count == 0 { 0 } else { first_chunk };
             let session = SessionId::new(1, [2; 10]);
             let proof = Proof { session, leaves, first_chunk, chunk_count, checkpoints, anchor };
             prop_assert_eq!(Proof::decode(&proof.encode()).unwrap(), proof);
@@ -166,5 +170,7 @@ mod tests {
             anchor: None,
         };
         assert_eq!(Proof::decode(&proof.encode()).unwrap_err().field, "proof.chunk_count");
+        let none = Proof { chunk_count: 0, ..proof };
+        assert_eq!(Proof::decode(&none.encode()).unwrap_err().field, "proof.first_chunk");
     }
 }

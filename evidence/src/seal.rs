@@ -22,6 +22,8 @@ const TAG_BYTES: usize = 16;
 const FLAG_COMPRESSED: u8 = 1;
 const FLAG_LAST: u8 = 2;
 const ZSTD_LEVEL: i32 = 3;
+/// How a Zstandard frame begins (RFC 8878 section 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const KEY_CONTEXT: &str = "lucid 2026-11 piece key v1";
 const COMMITMENT_CONTEXT: &str = "lucid 2026-11 chunk key commitment v1";
 
@@ -231,8 +233,7 @@ impl ChunkKey {
             )
             .map_err(|_| unauthentic)?;
         if frame.flags & FLAG_COMPRESSED != 0 {
-            plaintext = zstd::bulk::decompress(&plaintext, PIECE_MAX_BYTES)
-                .map_err(|_| SealError::Compression { chunk, piece })?;
+            plaintext = decompress(&plaintext).ok_or(SealError::Compression { chunk, piece })?;
         }
         Ok(OpenedPiece { plaintext, last: frame.is_last() })
     }
@@ -242,6 +243,17 @@ impl ChunkKey {
 fn compress_if_it_pays(plaintext: &[u8]) -> Option<Vec<u8>> {
     let packed = zstd::bulk::compress(plaintext, ZSTD_LEVEL).ok()?;
     (packed.len() * 100 <= plaintext.len() * 97).then_some(packed)
+}
+
+/// What one Zstandard frame holds, if it is one frame and holds no more than a piece. Frames one
+/// after the other and frames to be skipped are refused: readers differ on what those hold.
+fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
+    if !packed.starts_with(&ZSTD_MAGIC)
+        || zstd::zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len())
+    {
+        return None;
+    }
+    zstd::bulk::decompress(packed, PIECE_MAX_BYTES).ok()
 }
 
 /// Reads the frame at the start of `bytes`, for the piece at `chunk` and `piece`.
@@ -320,13 +332,11 @@ mod tests {
         assert!(key.seal(&address(2), &too_long, false, true, &mut out).is_err());
     }
 
-    #[test]
-    fn a_compressed_piece_cannot_swell_beyond_its_limit() {
-        // What a forger with the key could write: a frame that decompresses to more than a piece.
+    /// What a forger with the key could write: any bytes, said to be compressed.
+    fn open_forged(body: &[u8]) -> Result<OpenedPiece, SealError> {
         let key = SessionSecret::from_bytes([1; 32]).chunk_key(7);
-        let bomb = zstd::bulk::compress(&vec![0; 8 << 20], 3).unwrap();
         let at = address(0);
-        let mut body = bomb.clone();
+        let mut body = body.to_vec();
         let tag = XChaCha20Poly1305::new(&Key::from(*key.0))
             .encrypt_inout_detached(
                 &nonce(&at, FLAG_COMPRESSED),
@@ -339,7 +349,27 @@ mod tests {
         framed.extend_from_slice(&(body.len() as u32).to_be_bytes());
         framed.extend_from_slice(&body);
         let frame = read_frame(&framed, 7, 0).unwrap();
-        assert_eq!(key.open(&at, &frame), Err(SealError::Compression { chunk: 7, piece: 0 }));
+        key.open(&at, &frame)
+    }
+
+    #[test]
+    fn a_compressed_piece_is_one_frame_and_cannot_swell_beyond_its_limit() {
+        let refused = Err(SealError::Compression { chunk: 7, piece: 0 });
+        let bomb = zstd::bulk::compress(&vec![0; 8 << 20], 3).unwrap();
+        assert_eq!(open_forged(&bomb), refused);
+        let one = zstd::bulk::compress(b"one", 3).unwrap();
+        assert_eq!(open_forged(&one).unwrap().plaintext, b"one");
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'x'];
+        for body in [
+            [&one[..], &one].concat(),
+            [&one[..], &skipped].concat(),
+            [&skipped[..], &one].concat(),
+            [&one[..], b"x"].concat(),
+            one[..one.len() - 1].to_vec(),
+            vec![],
+        ] {
+            assert_eq!(open_forged(&body), refused, "{body:02x?}");
+        }
     }
 
     #[test]

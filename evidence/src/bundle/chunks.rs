@@ -10,6 +10,9 @@ use crate::proof::{DisclosedKeys, Proof};
 use crate::seal::{ChunkKey, PIECE_OVERHEAD_BYTES, SEALED_PIECE_MAX_BYTES};
 use crate::{Finding, Hash, Verdict};
 use rayon::prelude::*;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes read and hashed at a time: small enough to stay in a core's cache.
@@ -35,6 +38,12 @@ fn tampered(check: &'static str, text: impl Into<String>) -> Finding {
     Finding { check, verdict: Verdict::Tampered, text: text.into() }
 }
 
+/// A disk that fails says nothing about the evidence.
+fn unread(check: &'static str, what: impl Display, error: &io::Error) -> Finding {
+    let text = format!("{what} cannot be read: {error}");
+    Finding { check, verdict: Verdict::Unverifiable, text }
+}
+
 impl Reader<'_> {
     fn note(&mut self, finding: Finding) {
         self.content.findings.add(finding.check, finding.verdict, finding.text);
@@ -43,16 +52,12 @@ impl Reader<'_> {
     /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is not declared.
     pub(super) fn headers(&mut self, manifest: &Manifest, proof: &Proof) -> Vec<Included> {
         let mut included = Vec::new();
-        let by_name: std::collections::HashMap<String, Entry> =
-            self.entries.iter().map(|entry| (entry.name.clone(), entry.clone())).collect();
         for (place, index) in (proof.first_chunk..).take(proof.chunk_count as usize).enumerate() {
             // A missing entry is reported with the other names.
-            let Some(entry) = by_name.get(&chunk_name(index)) else { continue };
-            match read_header(self.source, entry, index, &proof.leaves) {
-                Ok((header, head)) => {
-                    included.push(Included { place, header, entry: entry.clone(), head });
-                }
-                Err(text) => self.note(tampered("chunks", format!("chunk {index}: {text}"))),
+            let Some(entry) = self.entry(&chunk_name(index)) else { continue };
+            match read_header(self.source, &entry, index, &proof.leaves) {
+                Ok((header, head)) => included.push(Included { place, header, entry, head }),
+                Err(finding) => self.note(finding),
             }
         }
         for one in &included {
@@ -67,50 +72,51 @@ impl Reader<'_> {
 
     fn gaps(&mut self, manifest: &Manifest, included: &[Included]) {
         let before = self.content.findings.iter().count();
-        let mut last = 0;
-        for gap in &manifest.gaps {
-            if gap.before_chunk < last || gap.before_chunk > manifest.tree_size {
-                self.note(tampered("gaps", "the manifest's gaps are out of order"));
-            }
-            last = gap.before_chunk;
-        }
-        let declared: std::collections::HashMap<u64, &GapRecord> =
+        self.declared_gaps(manifest);
+        let declared: HashMap<u64, &GapRecord> =
             manifest.gaps.iter().map(|record| (record.before_chunk, record)).collect();
         let mut previous: Option<&ChunkHeader> = None;
         for one in included {
             let header = &one.header;
-            if header.gap_before != declared.get(&header.index).map(|record| record.gap) {
-                let text = format!("chunk {} and the manifest differ on its gap", header.index);
+            let (index, starts) = (header.index, header.time.stream_start_us);
+            let record = declared.get(&index);
+            if header.gap_before != record.map(|record| record.gap)
+                || record.is_some_and(|record| record.end() != Some(starts))
+            {
+                let text = format!("chunk {index} and the manifest differ on its gap");
                 self.note(tampered("gaps", text));
             }
             let gap = header.gap_before.map_or(0, |gap| gap.length_us);
-            let follows = previous.filter(|p| p.index + 1 == header.index);
-            let from = match (follows, header.index) {
-                (Some(previous), _) => Some(previous.time.stream_end_us),
-                (None, 0) => Some(0),
-                (None, _) => None,
+            let ended = match previous.filter(|previous| previous.index + 1 == index) {
+                Some(previous) => Some(previous.time.stream_end_us),
+                None if index == 0 => Some(0),
+                None => None,
             };
-            if let Some(from) = from {
-                let starts = from.saturating_add(gap);
-                if header.time.stream_start_us > starts {
-                    let hole = super::readme::seconds(header.time.stream_start_us - starts);
-                    let text = format!(
-                        "{hole} before chunk {} are missing and not declared",
-                        header.index
-                    );
+            if let Some(due) = ended.map(|ended| ended.saturating_add(gap)) {
+                if starts > due {
+                    let hole = super::readme::seconds(starts - due);
+                    let text = format!("{hole} before chunk {index} are missing and not declared");
                     self.content.findings.add("gaps", Verdict::Incomplete, text);
-                } else if header.time.stream_start_us < starts {
-                    let text = format!("chunk {} overlaps what is before it", header.index);
+                } else if starts < due {
+                    let text = format!("chunk {index} overlaps what is before it");
                     self.note(tampered("gaps", text));
                 }
             }
             previous = Some(header);
         }
-        if let Some(last) = previous.filter(|p| p.index + 1 == manifest.tree_size) {
-            let gap = declared.get(&manifest.tree_size).map_or(0, |record| record.gap.length_us);
-            if last.time.stream_end_us.saturating_add(gap) != manifest.duration_us {
+        let ended = match previous.filter(|previous| previous.index + 1 == manifest.tree_size) {
+            Some(last) => Some(last.time.stream_end_us),
+            None if manifest.tree_size == 0 => Some(0),
+            None => None,
+        };
+        let tail = declared.get(&manifest.tree_size).map_or(0, |record| record.gap.length_us);
+        if let Some(reached) = ended.map(|ended| ended.saturating_add(tail)) {
+            if reached < manifest.duration_us {
                 let text = "the chunks do not reach the length that the manifest states";
                 self.content.findings.add("gaps", Verdict::Incomplete, text);
+            } else if reached > manifest.duration_us {
+                let text = "the chunks go beyond the length that the manifest states";
+                self.note(tampered("gaps", text));
             }
         }
         if self.content.findings.iter().count() == before {
@@ -123,26 +129,49 @@ impl Reader<'_> {
         }
     }
 
-    /// How the disclosed chunks make up the MP4s, if the bundle has any.
+    /// The manifest's gaps are one a chunk at most, in order, apart, and within the recording.
+    fn declared_gaps(&mut self, manifest: &Manifest) {
+        let mut last: Option<(u64, u64)> = None;
+        for record in &manifest.gaps {
+            let end = record.end().filter(|end| *end <= manifest.duration_us);
+            let follows = last
+                .is_none_or(|(chunk, end)| chunk < record.before_chunk && end <= record.stream_us);
+            let at_end = record.before_chunk == manifest.tree_size;
+            if !follows
+                || end.is_none()
+                || record.before_chunk > manifest.tree_size
+                || (at_end && end != Some(manifest.duration_us))
+            {
+                self.note(tampered("gaps", "the manifest's gaps contradict each other"));
+            }
+            last = Some((record.before_chunk, end.unwrap_or(u64::MAX)));
+        }
+    }
+
+    /// How the disclosed chunks make up the MP4s, if the bundle has any; none if that
+    /// cannot be read.
     pub(super) fn layout(
         &mut self,
         included: &[Included],
         keys: Option<&DisclosedKeys>,
-    ) -> VideoLayout {
+    ) -> Option<VideoLayout> {
         let mut layout = VideoLayout::default();
-        let Some(keys) = keys else { return layout };
+        let Some(keys) = keys else { return Some(layout) };
         // An MP4 may be left out whole (`--no-video`); then no entry follows the keys.
         if self.entries.last().is_some_and(|entry| entry.name == KEYS) {
-            return layout;
+            return Some(layout);
         }
         for one in included {
             let Some(key) = keys.keys.get(one.place) else { continue };
             match init_hash(self.source, one, key) {
                 Ok(init) => layout.add(&one.header, init),
-                Err(text) => {
+                Err(finding) => {
+                    let unread = finding.verdict == Verdict::Unverifiable;
                     layout.parts.push(None);
-                    let text = format!("chunk {}: {text}", one.header.index);
-                    self.note(tampered("chunks", text));
+                    self.note(finding);
+                    if unread {
+                        return None;
+                    }
                 }
             }
         }
@@ -154,7 +183,7 @@ impl Reader<'_> {
                 self.note(tampered("video", text));
             }
         }
-        layout
+        Some(layout)
     }
 
     /// The sealed bytes of every included chunk, what their keys open, and the MP4s, on all cores.
@@ -226,43 +255,57 @@ fn read_header(
     entry: &Entry,
     index: u64,
     leaves: &[Hash],
-) -> Result<(ChunkHeader, Vec<u8>), String> {
+) -> Result<(ChunkHeader, Vec<u8>), Finding> {
+    let bad = |text: &str| tampered("chunks", format!("chunk {index}: {text}"));
+    let failed = |error: io::Error| unread("chunks", format!("chunk {index}"), &error);
     let mut prefix = [0; 4];
     if entry.length < 4 {
-        return Err("its entry has no header".into());
+        return Err(bad("its entry has no header"));
     }
-    source.read_at(entry.data_offset, &mut prefix).map_err(|e| format!("cannot be read: {e}"))?;
+    source.read_at(entry.data_offset, &mut prefix).map_err(failed)?;
     let length = u32::from_be_bytes(prefix) as usize;
     if length > HEADER_MAX_BYTES || entry.length < 4 + length as u64 {
-        return Err("its header does not fit its entry".into());
+        return Err(bad("its header does not fit its entry"));
     }
     let mut head = vec![0; 4 + length];
-    source.read_at(entry.data_offset, &mut head).map_err(|e| format!("cannot be read: {e}"))?;
+    source.read_at(entry.data_offset, &mut head).map_err(failed)?;
     let leaf = usize::try_from(index).ok().and_then(|index| leaves.get(index));
-    if leaf != Some(&crate::tree::leaf_hash(&head[4..])) {
-        return Err("its header is not the leaf in the tree".into());
+    if head[..4] != prefix || leaf != Some(&crate::tree::leaf_hash(&head[4..])) {
+        return Err(bad("its header is not the leaf in the tree"));
     }
-    let header = ChunkHeader::decode(&head[4..]).map_err(|error| error.to_string())?;
+    let header = ChunkHeader::decode(&head[4..]).map_err(|error| bad(&error.to_string()))?;
     if header.index != index {
-        return Err(format!("its header says it is chunk {}", header.index));
+        return Err(bad(&format!("its header says it is chunk {}", header.index)));
     }
     if entry.length != head.len() as u64 + header.sealed_bytes {
-        return Err("its entry is not as long as its header says".into());
+        return Err(bad("its entry is not as long as its header says"));
     }
     Ok((header, head))
 }
 
 /// The hash of a disclosed chunk's initialisation segment.
-fn init_hash(source: &dyn ReadAt, one: &Included, key: &ChunkKey) -> Result<Hash, String> {
+fn init_hash(source: &dyn ReadAt, one: &Included, key: &ChunkKey) -> Result<Hash, Finding> {
     let header = &one.header;
     if header.kind != MediaKind::Video || header.init_bytes == 0 {
         return Ok(Hash::of(&[]));
     }
-    // The segment may end in the last of the pieces it touches.
-    let longest = header.init_bytes + 2 * (SEALED_PIECE_MAX_BYTES + PIECE_OVERHEAD_BYTES) as u64;
-    let mut sealed = vec![0; header.sealed_bytes.min(longest) as usize];
-    source.read_at(one.sealed_offset(), &mut sealed).map_err(|e| format!("cannot be read: {e}"))?;
-    let init = open_prefix(header, key, &sealed, header.init_bytes).map_err(|e| e.to_string())?;
+    let what = || format!("chunk {}", header.index);
+    // As long as it can get: pieces that do not compress, and one that the segment ends in. A
+    // forger's compressed pieces may take more; then the chunk is read whole.
+    let overhead = header.pieces * PIECE_OVERHEAD_BYTES as u64;
+    let likely = header.init_bytes + overhead + SEALED_PIECE_MAX_BYTES as u64;
+    let mut result = Ok(Vec::new());
+    for length in [likely.min(header.sealed_bytes), header.sealed_bytes] {
+        let mut sealed = vec![0; length as usize];
+        source
+            .read_at(one.sealed_offset(), &mut sealed)
+            .map_err(|error| unread("chunks", what(), &error))?;
+        result = open_prefix(header, key, &sealed, header.init_bytes);
+        if result.is_ok() {
+            break;
+        }
+    }
+    let init = result.map_err(|error| tampered("keys", format!("{}: {error}", what())))?;
     Ok(Hash::of(&init))
 }
 
@@ -305,7 +348,7 @@ fn check_sealed(source: &dyn ReadAt, one: &Included, keep: bool) -> Result<Vec<u
         let slice = if keep { &mut buffer[at..at + block] } else { &mut buffer[..block] };
         source
             .read_at(one.sealed_offset() + at as u64, slice)
-            .map_err(|error| bad(&format!("cannot be read: {error}")))?;
+            .map_err(|error| unread("chunks", format!("chunk {}", header.index), &error))?;
         crc.update(slice);
         hasher.update(slice);
         at += block;
@@ -347,9 +390,9 @@ fn check_open(
     let mut block = vec![0; BLOCK_BYTES.min(shown.len())];
     for (at, expected) in (0u64..).step_by(BLOCK_BYTES).zip(shown.chunks(BLOCK_BYTES)) {
         let found = &mut block[..expected.len()];
-        source.read_at(entry.data_offset + part.offset + at, found).map_err(|error| {
-            tampered("video", format!("{} cannot be read: {error}", entry.name))
-        })?;
+        source
+            .read_at(entry.data_offset + part.offset + at, found)
+            .map_err(|error| unread("video", &entry.name, &error))?;
         if found != expected {
             return Err(differs());
         }

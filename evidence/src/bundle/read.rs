@@ -7,6 +7,7 @@ use crate::manifest::{Manifest, SignedManifest};
 use crate::proof::{DisclosedKeys, KEYS_MAX_BYTES, PROOF_MAX_BYTES, Proof};
 use crate::tree::{Blake3, Tree};
 use crate::{Findings, Verdict, cbor};
+use std::collections::HashMap;
 use std::io;
 
 /// Longest manifest entry, bytes.
@@ -80,12 +81,18 @@ pub fn read(source: &dyn ReadAt, progress: &(dyn Fn(u64, u64) + Sync)) -> Conten
             return content;
         }
     };
-    Reader { source, entries, progress, content }.run()
+    let mut by_name = HashMap::with_capacity(entries.len());
+    for (at, entry) in entries.iter().enumerate() {
+        by_name.entry(entry.name.clone()).or_insert(at);
+    }
+    Reader { source, entries, by_name, progress, content }.run()
 }
 
 pub(super) struct Reader<'a> {
     pub source: &'a dyn ReadAt,
     pub entries: Vec<Entry>,
+    /// The place of the first entry of each name; a bundle may have a million.
+    by_name: HashMap<String, usize>,
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     pub content: Content,
 }
@@ -96,33 +103,36 @@ impl Reader<'_> {
             .findings
             .pass("container", format!("{} entries in canonical form", self.entries.len()));
         let Some(manifest) = self.manifest() else { return self.content };
-        let Some(proof) = self.proof(manifest.manifest()) else {
-            self.content.manifest = Some(manifest);
-            return self.content;
-        };
-        self.tree(manifest.manifest(), &proof);
-        let keys = self.keys(&proof);
-        self.content.disclosed = keys.is_some();
-        let headers = self.headers(manifest.manifest(), &proof);
-        let layout = self.layout(&headers, keys.as_ref());
-        self.names(&proof, &layout);
-        self.content.videos = layout.lengths.len();
-        self.chunks(&headers, keys.as_ref(), &layout);
-        let text = readme::text(
-            manifest.manifest(),
-            proof.first_chunk,
-            proof.chunk_count,
-            self.content.disclosed,
-            self.content.videos,
-        );
-        self.readme(&text);
+        let proof = self.proof(manifest.manifest());
+        if let Some(proof) = &proof {
+            self.recording(manifest.manifest(), proof);
+        }
         self.content.manifest = Some(manifest);
-        self.content.proof = Some(proof);
+        self.content.proof = proof;
         self.content
     }
 
+    /// Everything that manifest and proof count. Stops where what follows could not be told from
+    /// tampering: if keys are there that cannot be read.
+    fn recording(&mut self, manifest: &Manifest, proof: &Proof) {
+        self.tree(manifest, proof);
+        let keys = self.keys(proof);
+        if keys.is_none() && self.by_name.contains_key(KEYS) {
+            return;
+        }
+        self.content.disclosed = keys.is_some();
+        let headers = self.headers(manifest, proof);
+        let Some(layout) = self.layout(&headers, keys.as_ref()) else { return };
+        self.names(proof, &layout);
+        self.content.videos = layout.lengths.len();
+        self.chunks(&headers, keys.as_ref(), &layout);
+        let (disclosed, videos) = (self.content.disclosed, self.content.videos);
+        let (first, count) = (proof.first_chunk, proof.chunk_count);
+        self.readme(&readme::text(manifest, first, count, disclosed, videos));
+    }
+
     pub(super) fn entry(&self, name: &str) -> Option<Entry> {
-        self.entries.iter().find(|entry| entry.name == name).cloned()
+        self.by_name.get(name).and_then(|at| self.entries.get(*at)).cloned()
     }
 
     /// The data of a small entry, its CRC-32 checked.
@@ -205,7 +215,7 @@ impl Reader<'_> {
         } else {
             findings.pass("tree", format!("{} chunks make the root {}", tree.size(), tree.root()));
         }
-        let mut before = 0;
+        let mut before = None;
         for bytes in &proof.checkpoints {
             let signed = match SignedCheckpoint::verify(bytes, &manifest.session_key) {
                 Ok(signed) => signed,
@@ -219,11 +229,16 @@ impl Reader<'_> {
             if checkpoint.session != manifest.session {
                 let text = format!("the checkpoint of size {size} is of another session");
                 findings.add("checkpoints", Verdict::Tampered, text);
-            } else if size < before || tree.root_at(size) != Ok(checkpoint.root) {
+            } else if before.is_some_and(|(earlier, _)| size < earlier)
+                || before == Some((size, checkpoint.time_us))
+            {
+                let text = format!("the checkpoint of size {size} is out of order or repeated");
+                findings.add("checkpoints", Verdict::Tampered, text);
+            } else if tree.root_at(size) != Ok(checkpoint.root) {
                 let text = format!("the checkpoint of size {size} contradicts the chunks");
                 findings.add("checkpoints", Verdict::Tampered, text);
             } else {
-                before = size;
+                before = Some((size, checkpoint.time_us));
                 self.content.checkpoints.push(signed);
             }
         }
@@ -278,14 +293,25 @@ impl Reader<'_> {
         let findings = &mut self.content.findings;
         let mut missing = 0;
         for name in &expected {
-            if !found.contains(&name.as_str()) {
+            if !self.by_name.contains_key(name) {
                 missing += 1;
                 findings.add("entries", Verdict::Incomplete, format!("{name} is missing"));
             }
         }
+        let total = proof.leaves.len() as u64;
+        if missing == 0 && expected == found {
+            let text = match total - proof.chunk_count {
+                0 => format!("all {total} chunks are here"),
+                withheld => format!(
+                    "{} of {total} chunks are here; {withheld} are withheld and only counted",
+                    proof.chunk_count
+                ),
+            };
+            findings.pass("entries", text);
+        }
         if missing == 0 && expected != found {
             let other = found.iter().zip(&expected).find(|(a, b)| a != b).map(|(a, _)| *a);
-            let name = other.or(found.last().copied()).unwrap_or_default().escape_default();
+            let name = other.or(found.last().copied()).unwrap_or_default();
             let text = format!("the entries are not those of this bundle, from {name} on");
             findings.add("entries", Verdict::Tampered, text);
         }

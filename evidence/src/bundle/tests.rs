@@ -284,3 +284,118 @@ fn numbers_beyond_32_bits_go_into_zip64_fields() {
     assert_eq!(zip::directory(&[entry(0, 1)], 40).len(), 46 + 1 + 22);
     assert_eq!(zip::directory(&[entry(wide, wide)], 3 * wide).len(), 46 + 1 + 28 + 56 + 20 + 22);
 }
+
+/// The verdict on the whole sealed bundle after the device signed another manifest.
+fn judged_with(change: impl FnOnce(&mut crate::manifest::Manifest)) -> Verdict {
+    let mut recording = recording();
+    let mut manifest = recording.manifest.manifest().clone();
+    change(&mut manifest);
+    recording.manifest = manifest.sign(&SigningKey::from_seed(&[1; 32]));
+    verdict(&recording.bundle_of(0, 3, &Disclosure::Sealed))
+}
+
+#[test]
+fn gaps_that_contradict_each_other_or_the_chunks_are_refused() {
+    assert_eq!(judged_with(|_| {}), Verdict::Valid);
+    let twice = |m: &mut crate::manifest::Manifest| m.gaps.insert(0, m.gaps[0]);
+    assert_eq!(judged_with(twice), Verdict::Tampered);
+    assert_eq!(judged_with(|m| m.gaps[0].before_chunk = 4), Verdict::Tampered);
+    assert_eq!(judged_with(|m| m.gaps[0].stream_us += 1), Verdict::Tampered);
+    assert_eq!(judged_with(|m| m.gaps[0].gap.length_us = u64::MAX), Verdict::Tampered);
+    assert_eq!(judged_with(|m| m.gaps.clear()), Verdict::Tampered);
+    assert_eq!(judged_with(|m| m.duration_us += 1), Verdict::Incomplete);
+    assert_eq!(judged_with(|m| m.duration_us -= 1), Verdict::Tampered);
+    let at_end = |length_us| {
+        move |m: &mut crate::manifest::Manifest| {
+            let gap = Gap { length_us, reason: GapReason::Crash };
+            let stream_us = m.duration_us;
+            m.gaps.push(GapRecord { before_chunk: 3, stream_us, wall_us: 9, gap });
+            m.duration_us += 70;
+        }
+    };
+    assert_eq!(judged_with(at_end(70)), Verdict::Valid);
+    assert_eq!(judged_with(at_end(60)), Verdict::Tampered);
+}
+
+#[test]
+fn a_session_without_chunks_accounts_for_its_time_too() {
+    let mut recording = recording();
+    let mut manifest = recording.manifest.manifest().clone();
+    manifest.tree_size = 0;
+    manifest.root = Tree::<Blake3>::new().root();
+    manifest.gaps.clear();
+    manifest.duration_us = 0;
+    recording.proof.leaves.clear();
+    recording.proof.checkpoints.clear();
+    let mut judged = |manifest: &crate::manifest::Manifest| {
+        recording.manifest = manifest.clone().sign(&SigningKey::from_seed(&[1; 32]));
+        verdict(&recording.bundle_of(0, 0, &Disclosure::Sealed))
+    };
+    assert_eq!(judged(&manifest), Verdict::Valid);
+    manifest.duration_us = 3_600_000_000;
+    assert_eq!(judged(&manifest), Verdict::Incomplete);
+    let gap = Gap { length_us: 3_600_000_000, reason: GapReason::SourceLost };
+    manifest.gaps = vec![GapRecord { before_chunk: 0, stream_us: 0, wall_us: 0, gap }];
+    assert_eq!(judged(&manifest), Verdict::Valid);
+}
+
+#[test]
+fn checkpoints_out_of_order_or_repeated_are_refused() {
+    for order in [&[0, 1, 1, 2][..], &[1, 0, 2], &[0, 1, 2, 2]] {
+        let mut recording = recording();
+        let all = recording.proof.checkpoints.clone();
+        recording.proof.checkpoints = order.iter().map(|at| all[*at].clone()).collect();
+        let found = verdict(&recording.bundle_of(0, 3, &Disclosure::Sealed));
+        assert_eq!(found, Verdict::Tampered, "{order:?}");
+    }
+}
+
+#[test]
+fn a_bundle_without_chunks_has_one_form_and_says_what_is_withheld() {
+    let recording = recording();
+    let bundle = recording.bundle_of(3, 0, &Disclosure::Sealed);
+    assert_eq!(bundle, recording.bundle_of(1, 0, &Disclosure::Sealed));
+    let content = read(&bundle, &|_, _| {});
+    assert!(content.findings.iter().any(|f| f.text.contains("3 are withheld")));
+}
+
+#[test]
+fn names_cannot_speak_to_the_terminal() {
+    let recording = recording();
+    let mut entries = take_apart(&recording.bundle_of(0, 3, &Disclosure::Sealed));
+    entries.push(("\u{1b}[2Kvalid".into(), b"x".to_vec()));
+    let bundle = rebuild(&entries);
+    for end in [bundle.len(), bundle.len() - 40, bundle.len() - 200] {
+        let content = read(&bundle[..end].to_vec(), &|_, _| {});
+        assert_ne!(content.findings.verdict(), Verdict::Valid);
+        assert!(content.findings.iter().all(|f| !f.text.contains('\u{1b}')));
+    }
+}
+
+/// A disk that fails wherever the evidence is read, after the container was.
+struct Failing(Vec<u8>, std::ops::Range<usize>);
+
+impl ReadAt for Failing {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        let at = offset as usize;
+        if at < self.1.end && self.1.start < at + buffer.len() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.0.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn a_failing_disk_is_not_called_tampering() {
+    let recording = recording();
+    let bundle = recording.bundle_of(0, 3, &Disclosure::Video(&recording.secret));
+    for entry in zip::walk(&bundle).unwrap() {
+        let last = entry.end() as usize;
+        let content = read(&Failing(bundle.clone(), last - 1..last), &|_, _| {});
+        assert_eq!(content.findings.verdict(), Verdict::Unverifiable, "{}", entry.name);
+    }
+}

@@ -75,6 +75,9 @@ pub fn write<W: Write + Seek, E>(
     if headers.len() as u64 != proof.chunk_count {
         return Err(BundleError::Mismatch { chunk: proof.first_chunk + headers.len() as u64 });
     }
+    // A bundle without chunks has one form, wherever the range began that was asked for.
+    let first_chunk = if headers.is_empty() { 0 } else { proof.first_chunk };
+    let proof = &Proof { first_chunk, ..proof.clone() };
     let mut load = |header: &ChunkHeader| {
         let bytes =
             sealed(header).map_err(|source| BundleError::Chunk { chunk: header.index, source })?;

@@ -348,7 +348,7 @@ fn read_entry(
     read(source, at + LOCAL_FIXED_BYTES as u64, &mut rest)?;
     let name = std::str::from_utf8(&rest[..name_len])
         .ok()
-        .filter(|name| name.is_ascii())
+        .filter(|name| name.bytes().all(is_name_byte))
         .ok_or_else(|| changed("a name no bundle has"))?;
     let length = match extra_len {
         0 => u64::from(u32_at(18)),
@@ -367,6 +367,11 @@ fn read_entry(
     let data_offset = at + header_len;
     data_offset.checked_add(length).ok_or_else(|| changed("an entry longer than any file"))?;
     Ok(Entry { name: name.into(), header_offset: at, data_offset, length, crc })
+}
+
+/// Names are shown to people, so they hold nothing that a terminal would obey.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'/')
 }
 
 fn check_directory(
