@@ -1,8 +1,9 @@
 //! The bundle: one canonical ZIP file that holds a recording's evidence.
 //!
-//! Entries, in this order: `README.txt`, `manifest.cose`, `chunks/000000.bin` and on, `proof.cbor`, and where chunks
-//! are disclosed `keys.cbor` and `video.mp4` (then `video-2.mp4`, … if the codec changed within the session).
-//! Whatever is not under a hash is derived again by the verifier and compared, so no byte of the file is free.
+//! Entries, in this order: `README.txt`, `manifest.cose`, `chunks/000000.bin` and on, `proof.cbor`,
+//! and where chunks are disclosed `keys.cbor` and `video.mp4` (then `video-2.mp4`, … if the codec
+//! changed within the session). Whatever is not under a hash is derived again by the verifier and
+//! compared, so no byte of the file is free.
 
 mod chunks;
 pub mod read;
@@ -47,14 +48,15 @@ pub(crate) struct VideoPart {
     pub video: usize,
     /// Where in that MP4 its part begins, bytes.
     pub offset: u64,
-    /// Bytes at the chunk's start that are left out: its initialisation segment, if it repeats the one before.
+    /// Bytes at the chunk's start that are left out: its initialisation segment, if it repeats the
+    /// one before.
     pub skip: u64,
     /// Bytes of the part.
     pub length: u64,
 }
 
-/// How chunks make up the MP4s: an MP4 begins with an initialisation segment and goes on with the fragments of all
-/// following chunks whose initialisation segment is the same.
+/// How chunks make up the MP4s: an MP4 begins with an initialisation segment and goes on with the
+/// fragments of all following chunks whose initialisation segment is the same.
 #[derive(Debug, Default)]
 pub(crate) struct VideoLayout {
     /// The part of each included chunk; none for chunks that hold no video.

@@ -1,7 +1,8 @@
 //! Deterministic CBOR (RFC 8949 section 4.2.1): one value, one encoding.
 //!
-//! Structures of the format are maps with the integer keys 0, 1, 2, … in that order, every key always there and
-//! `null` where a value is absent. The decoder refuses every other encoding of the same value and names the field.
+//! Structures of the format are maps with the integer keys 0, 1, 2, … in that order, every key
+//! always there and `null` where a value is absent. The decoder refuses every other encoding of the
+//! same value and names the field.
 
 use minicbor::data::Type;
 

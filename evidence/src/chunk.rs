@@ -1,4 +1,5 @@
-//! Chunks: up to 10 MiB of a session's media in sealed pieces, with a header that is a leaf of the session's tree.
+//! Chunks: up to 10 MiB of a session's media in sealed pieces, with a header that is a leaf of the
+//! session's tree.
 
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::seal::{self, ChunkKey, PIECE_MAX_BYTES, PieceAddress, SealError, SessionSecret};
@@ -7,14 +8,15 @@ use crate::{FORMAT_VERSION, Hash, SessionId};
 
 /// Most plaintext in a chunk, bytes.
 pub const CHUNK_MAX_BYTES: u64 = 10 << 20;
-/// Most pieces in a chunk. Pieces follow fragments of about a second and may be short, so there may be more than
-/// the plaintext alone would need.
+/// Most pieces in a chunk. Pieces follow fragments of about a second and may be short, so there may
+/// be more than the plaintext alone would need.
 pub const CHUNK_MAX_PIECES: u64 = 4096;
 /// Longest encoded header, bytes.
 pub const HEADER_MAX_BYTES: usize = 1024;
 /// Longest initialisation segment, bytes.
 pub const INIT_MAX_BYTES: u64 = 64 << 10;
-/// Pieces that go untried after one that compression did not shrink: most media is compressed already.
+/// Pieces that go untried after one that compression did not shrink: most media is compressed
+/// already.
 const COMPRESSION_PAUSE_PIECES: u64 = 15;
 
 /// What a chunk holds.
@@ -256,7 +258,8 @@ pub enum ChunkError {
     Piece(#[from] SealError),
     /// The chunk is full.
     #[error(
-        "chunk {chunk} would hold {bytes} bytes in {pieces} pieces; a chunk holds {CHUNK_MAX_BYTES} bytes in {CHUNK_MAX_PIECES} pieces"
+        "chunk {chunk} would hold {bytes} bytes in {pieces} pieces; \
+         a chunk holds {CHUNK_MAX_BYTES} bytes in {CHUNK_MAX_PIECES} pieces"
     )]
     Full {
         /// The chunk's index.
@@ -315,8 +318,9 @@ pub fn open_chunk(
 
 /// Seals a chunk piece by piece as its media arrives.
 ///
-/// Each piece's frame is complete when [`ChunkSealer::push`] returns, so it can be made durable at once. The last
-/// piece is empty and carries the last-piece flag: when a piece is sealed nobody knows yet whether another follows.
+/// Each piece's frame is complete when [`ChunkSealer::push`] returns, so it can be made durable at
+/// once. The last piece is empty and carries the last-piece flag: when a piece is sealed nobody
+/// knows yet whether another follows.
 #[derive(Debug, Clone)]
 pub struct ChunkSealer {
     session: SessionId,

@@ -1,8 +1,9 @@
-//! COSE_Sign1 (RFC 9052 section 4.2) with EdDSA over Ed25519 (RFC 9053 section 2.2), in one fixed shape.
+//! COSE_Sign1 (RFC 9052 section 4.2) with EdDSA over Ed25519 (RFC 9053 section 2.2), in one fixed
+//! shape.
 //!
-//! `18([ protected, {}, payload, signature ])` where `protected` is `{1: -8, 3: content type}`. The unprotected
-//! map is always empty, because it is not signed and no byte of a structure may be free. The content type keeps a
-//! signature over one kind of structure from passing for another.
+//! `18([ protected, {}, payload, signature ])` where `protected` is `{1: -8, 3: content type}`. The
+//! unprotected map is always empty, because it is not signed and no byte of a structure may be
+//! free. The content type keeps a signature over one kind of structure from passing for another.
 
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::key::{KeyError, PublicKey, Signature, SigningKey};
@@ -80,8 +81,8 @@ fn assemble(protected: &[u8], payload: &[u8], signature: &Signature) -> Vec<u8> 
         .finish()
 }
 
-/// Reads the envelope of a structure of `content_type` without checking the signature, for payloads that name the
-/// key which must have signed them.
+/// Reads the envelope of a structure of `content_type` without checking the signature, for payloads
+/// that name the key which must have signed them.
 pub fn open<'b>(bytes: &'b [u8], content_type: &'static str) -> Result<Unverified<'b>, CoseError> {
     let mut d = Decoder::new(bytes);
     d.tag("cose", TAG)?;

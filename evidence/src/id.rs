@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The identifier of a recording session: 16 bytes, a UUIDv7, so identifiers sort by the time they were made.
+/// The identifier of a recording session: 16 bytes, a UUIDv7, so identifiers sort by the time they
+/// were made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
 

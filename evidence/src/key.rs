@@ -1,7 +1,8 @@
 //! Ed25519 keys and signatures (RFC 8032), verified strictly.
 //!
-//! Strict means: the canonical encoding of S, no small-order public key and no small-order R, so that a signature
-//! has one reading on every machine. See Chalkias, Garillot and Nikolaenko, "Taming the many EdDSAs".
+//! Strict means: the canonical encoding of S, no small-order public key and no small-order R, so
+//! that a signature has one reading on every machine. See Chalkias, Garillot and Nikolaenko,
+//! "Taming the many EdDSAs".
 
 use crate::hash::{Hash, HexError, read_hex, write_hex};
 use ed25519_dalek::Signer as _;

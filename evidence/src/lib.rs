@@ -1,8 +1,10 @@
-//! Lucid's evidence format, version 1: how a recording is cut, sealed, hashed, signed, carried and verified.
+//! Lucid's evidence format, version 1: how a recording is cut, sealed, hashed, signed, carried and
+//! verified.
 //!
-//! Everything here is pure: bytes, keys, time and randomness come in as arguments and bytes go out. There is no
-//! input or output, no clock and no other Lucid crate, so the same code runs in the recorder, in the exporter and
-//! in the offline verifier. The format itself is written up in `docs/evidence-format.md`.
+//! Everything here is pure: bytes, keys, time and randomness come in as arguments and bytes go out.
+//! There is no input or output, no clock and no other Lucid crate, so the same code runs in the
+//! recorder, in the exporter and in the offline verifier. The format itself is written up in
+//! `docs/evidence-format.md`.
 #![forbid(unsafe_code)]
 
 pub mod bundle;

@@ -1,4 +1,5 @@
-//! The manifest: what a session was, how it ended and how many chunks it has, signed by the device key.
+//! The manifest: what a session was, how it ended and how many chunks it has, signed by the device
+//! key.
 
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::chunk::Gap;
@@ -373,8 +374,8 @@ impl ManifestError {
 }
 
 impl SignedManifest {
-    /// Reads COSE bytes and verifies them against the device key that the manifest names. Whose key that is, the
-    /// chain and the verifier's expectation say.
+    /// Reads COSE bytes and verifies them against the device key that the manifest names. Whose key
+    /// that is, the chain and the verifier's expectation say.
     pub fn verify(bytes: &[u8]) -> Result<Self, ManifestError> {
         let envelope = cose::open(bytes, CONTENT_TYPE)?;
         let manifest = Manifest::decode(envelope.payload())?;

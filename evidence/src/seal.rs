@@ -1,9 +1,10 @@
-//! Sealing pieces: compression where it pays, then XChaCha20-Poly1305 under a key of the chunk alone.
+//! Sealing pieces: compression where it pays, then XChaCha20-Poly1305 under a key of the chunk
+//! alone.
 //!
-//! A sealed piece is framed as `flags (1 byte) ‖ ciphertext length (u32) ‖ ciphertext with its 16-byte tag`. The key
-//! is derived from the session secret and the chunk index, so one chunk can be disclosed without the others; the
-//! nonce is the chunk's 16 random bytes and the piece index, with the top bit set in the last piece; the associated
-//! data pin the piece to its place.
+//! A sealed piece is framed as `flags (1 byte) ‖ ciphertext length (u32) ‖ ciphertext with its
+//! 16-byte tag`. The key is derived from the session secret and the chunk index, so one chunk can
+//! be disclosed without the others; the nonce is the chunk's 16 random bytes and the piece index,
+//! with the top bit set in the last piece; the associated data pin the piece to its place.
 
 use crate::{Hash, SessionId};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -153,8 +154,9 @@ fn associated_data(at: &PieceAddress, flags: u8) -> [u8; 35] {
     out
 }
 
-/// The nonce of a piece. The last piece's index carries the top bit: a chunk that is closed after a crash gets its
-/// last piece where an unacknowledged one may have been lost, and the two must not share a nonce.
+/// The nonce of a piece. The last piece's index carries the top bit: a chunk that is closed after a
+/// crash gets its last piece where an unacknowledged one may have been lost, and the two must not
+/// share a nonce.
 fn nonce(at: &PieceAddress, flags: u8) -> XNonce {
     let last = u64::from(flags & FLAG_LAST != 0) << 63;
     let mut nonce = [0; 24];
@@ -177,14 +179,15 @@ impl ChunkKey {
         &self.0
     }
 
-    /// The commitment to this key that stands in the chunk's header. The AEAD alone does not bind a ciphertext to
-    /// one key; with this, nobody can disclose a second key under which the same chunk reads differently.
+    /// The commitment to this key that stands in the chunk's header. The AEAD alone does not bind a
+    /// ciphertext to one key; with this, nobody can disclose a second key under which the same
+    /// chunk reads differently.
     pub fn commitment(&self) -> Hash {
         Hash(blake3::derive_key(COMMITMENT_CONTEXT, &*self.0))
     }
 
-    /// Seals a piece and appends its frame to `out`. With `compress`, zstd is tried and kept if it saves 3 %;
-    /// returns whether it was kept.
+    /// Seals a piece and appends its frame to `out`. With `compress`, zstd is tried and kept if it
+    /// saves 3 %; returns whether it was kept.
     pub fn seal(
         &self,
         at: &PieceAddress,
@@ -383,13 +386,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_piece_goes_both_ways(data in proptest::collection::vec(any::<u8>(), 0..5000), last: bool, compress: bool) {
+        fn any_piece_goes_both_ways(
+            data in proptest::collection::vec(any::<u8>(), 0..5000), last: bool, compress: bool,
+        ) {
             let key = SessionSecret::from_bytes([1; 32]).chunk_key(7);
             let mut framed = Vec::new();
             key.seal(&address(3), &data, last, compress, &mut framed).unwrap();
             let frame = read_frame(&framed, 7, 3).unwrap();
             prop_assert_eq!(frame.length, framed.len());
-            prop_assert_eq!(key.open(&address(3), &frame).unwrap(), OpenedPiece { plaintext: data, last });
+            let opened = key.open(&address(3), &frame).unwrap();
+            prop_assert_eq!(opened, OpenedPiece { plaintext: data, last });
         }
 
         #[test]

@@ -1,16 +1,17 @@
 //! The append-only Merkle tree of RFC 6962 section 2.1, with BLAKE3 in place of SHA-256.
 //!
-//! A leaf is `BLAKE3(0x00 ‖ data)` and a node `BLAKE3(0x01 ‖ left ‖ right)`, so that no leaf passes for a node. The
-//! proofs and their verification are those of RFC 9162 sections 2.1.3 and 2.1.4. Proofs are drawn from the perfect
-//! subtrees alone ([`Nodes`]), so that a log too long for memory can keep those in a database.
+//! A leaf is `BLAKE3(0x00 ‖ data)` and a node `BLAKE3(0x01 ‖ left ‖ right)`, so that no leaf passes
+//! for a node. The proofs and their verification are those of RFC 9162 sections 2.1.3 and 2.1.4.
+//! Proofs are drawn from the perfect subtrees alone ([`Nodes`]), so that a log too long for memory
+//! can keep those in a database.
 
 use crate::Hash;
 
 /// Longest proof there can be: a tree has at most 2^63 leaves.
 pub const PROOF_MAX_HASHES: usize = 64;
 
-/// How leaves and nodes are hashed. The format knows [`Blake3`] alone; the shape is tested with the SHA-256 of the
-/// RFC's own vectors.
+/// How leaves and nodes are hashed. The format knows [`Blake3`] alone; the shape is tested with the
+/// SHA-256 of the RFC's own vectors.
 pub trait TreeHasher {
     /// The root of a tree without leaves.
     fn empty() -> Hash;
@@ -48,8 +49,8 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Blake3::node(left, right)
 }
 
-/// Where the roots of perfect subtrees come from: level 0 holds the leaf hashes, and entry `index` of level `l`
-/// covers the leaves from `index << l` to `(index + 1) << l`.
+/// Where the roots of perfect subtrees come from: level 0 holds the leaf hashes, and entry `index`
+/// of level `l` covers the leaves from `index << l` to `(index + 1) << l`.
 pub trait Nodes {
     /// The root of that subtree, or none if it is not complete.
     fn node(&self, level: u32, index: u64) -> Option<Hash>;
@@ -70,7 +71,8 @@ fn split(size: u64) -> u64 {
     1 << (63 - (size - 1).leading_zeros())
 }
 
-/// The root over the leaves from `start` to `end`, where `start` is a multiple of the enclosing power of two.
+/// The root over the leaves from `start` to `end`, where `start` is a multiple of the enclosing
+/// power of two.
 fn range_root<H: TreeHasher>(nodes: &impl Nodes, start: u64, end: u64) -> Option<Hash> {
     let size = end.checked_sub(start)?;
     if size == 0 {
@@ -89,7 +91,8 @@ pub fn root_at<H: TreeHasher>(nodes: &impl Nodes, size: u64) -> Result<Hash, Ran
     range_root::<H>(nodes, 0, size).ok_or(RangeError { from: 0, to: size })
 }
 
-/// The inclusion proof of leaf `index` in the tree of the first `size` leaves: the hashes from the leaf's sibling up.
+/// The inclusion proof of leaf `index` in the tree of the first `size` leaves: the hashes from the
+/// leaf's sibling up.
 pub fn inclusion_proof<H: TreeHasher>(
     nodes: &impl Nodes,
     index: u64,
@@ -118,7 +121,8 @@ pub fn inclusion_proof<H: TreeHasher>(
     Ok(proof)
 }
 
-/// The proof that the tree of the first `old` leaves is a prefix of the tree of the first `new` leaves.
+/// The proof that the tree of the first `old` leaves is a prefix of the tree of the first `new`
+/// leaves.
 pub fn consistency_proof<H: TreeHasher>(
     nodes: &impl Nodes,
     old: u64,
@@ -153,7 +157,8 @@ pub fn consistency_proof<H: TreeHasher>(
     Ok(proof)
 }
 
-/// Checks that `leaf` is leaf number `index` of the tree with `size` leaves and `root` (RFC 9162 section 2.1.3.2).
+/// Checks that `leaf` is leaf number `index` of the tree with `size` leaves and `root` (RFC 9162
+/// section 2.1.3.2).
 pub fn verify_inclusion<H: TreeHasher>(
     leaf: &Hash,
     index: u64,
@@ -185,8 +190,9 @@ pub fn verify_inclusion<H: TreeHasher>(
     last == 0 && hash == *root
 }
 
-/// Checks that the tree with `old` leaves and `old_root` is a prefix of the one with `new` leaves and `new_root`
-/// (RFC 9162 section 2.1.4.2). A tree is consistent with itself by the empty proof, and any tree with the empty one.
+/// Checks that the tree with `old` leaves and `old_root` is a prefix of the one with `new` leaves
+/// and `new_root` (RFC 9162 section 2.1.4.2). A tree is consistent with itself by the empty proof,
+/// and any tree with the empty one.
 pub fn verify_consistency<H: TreeHasher>(
     old: u64,
     old_root: &Hash,

@@ -1,4 +1,5 @@
-//! The chunks of a bundle: headers and leaves, clocks and gaps, sealed bytes, keys, and the MP4s they make.
+//! The chunks of a bundle: headers and leaves, clocks and gaps, sealed bytes, keys, and the MP4s
+//! they make.
 
 use super::read::{ReadAt, Reader};
 use super::write::open_prefix;
@@ -49,7 +50,8 @@ impl Reader<'_> {
         self.content.findings.add(finding.check, finding.verdict, finding.text);
     }
 
-    /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is not declared.
+    /// The headers of the included chunks: each is its leaf, and their clocks leave no hole that is
+    /// not declared.
     pub(super) fn headers(&mut self, manifest: &Manifest, proof: &Proof) -> Vec<Included> {
         let mut included = Vec::new();
         for (place, index) in (proof.first_chunk..).take(proof.chunk_count as usize).enumerate() {

@@ -1,4 +1,5 @@
-//! Reads a bundle and checks all of it that needs no chain: container, signatures, tree, chunks, keys, video.
+//! Reads a bundle and checks all of it that needs no chain: container, signatures, tree, chunks,
+//! keys, video.
 
 use super::zip::{self, Entry, ZipError};
 use super::{KEYS, MANIFEST, PROOF, README, VideoLayout, chunk_name, readme, video_name};
@@ -65,8 +66,8 @@ pub struct Content {
     pub videos: usize,
 }
 
-/// Reads `source` and checks everything up to the checkpoints. `progress` is told bytes checked and bytes in all, from
-/// several threads.
+/// Reads `source` and checks everything up to the checkpoints. `progress` is told bytes checked and
+/// bytes in all, from several threads.
 pub fn read(source: &dyn ReadAt, progress: &(dyn Fn(u64, u64) + Sync)) -> Content {
     let mut content = Content::default();
     let entries = match zip::walk(source) {

@@ -1,4 +1,5 @@
-//! `README.txt`: what a person finds who opens a bundle without knowing what it is. Derived from the manifest.
+//! `README.txt`: what a person finds who opens a bundle without knowing what it is. Derived from
+//! the manifest.
 
 use crate::manifest::Manifest;
 use std::fmt::Write as _;

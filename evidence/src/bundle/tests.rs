@@ -1,4 +1,5 @@
-//! Bundles of a small recording: what is written is read as valid, and nothing in it can be changed.
+//! Bundles of a small recording: what is written is read as valid, and nothing in it can be
+//! changed.
 
 use super::write::Disclosure;
 use super::*;
@@ -20,7 +21,8 @@ struct Recording {
     secret: SessionSecret,
 }
 
-/// Three small chunks; the initialisation segment changes before the last, and a gap stands before the second.
+/// Three small chunks; the initialisation segment changes before the last, and a gap stands before
+/// the second.
 fn recording() -> Recording {
     let device = SigningKey::from_seed(&[1; 32]);
     let session_key = SigningKey::from_seed(&[2; 32]);

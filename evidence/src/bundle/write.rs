@@ -55,8 +55,8 @@ pub enum BundleError<E> {
 
 /// Writes a bundle of the chunks with these `headers`, which are those the `proof` names.
 ///
-/// `sealed` gives the framed pieces of a chunk; it is asked for each chunk once, or twice with the MP4. `progress` is told
-/// bytes done and bytes in all. Returns the bundle's length in bytes.
+/// `sealed` gives the framed pieces of a chunk; it is asked for each chunk once, or twice with the
+/// MP4. `progress` is told bytes done and bytes in all. Returns the bundle's length in bytes.
 pub fn write<W: Write + Seek, E>(
     out: W,
     manifest: &SignedManifest,

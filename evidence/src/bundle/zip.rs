@@ -1,8 +1,9 @@
-//! The canonical ZIP of a bundle: stored entries in one fixed form (APPNOTE.TXT 6.3, ZIP64 exactly where a number
-//! does not fit).
+//! The canonical ZIP of a bundle: stored entries in one fixed form (APPNOTE.TXT 6.3, ZIP64 exactly
+//! where a number does not fit).
 //!
-//! Every field but name, length and CRC-32 is a constant, so the reader rebuilds each header from those and compares
-//! it byte for byte. It walks the file from its start and trusts no offset that the file states.
+//! Every field but name, length and CRC-32 is a constant, so the reader rebuilds each header from
+//! those and compares it byte for byte. It walks the file from its start and trusts no offset that
+//! the file states.
 
 use std::io::{self, Seek, SeekFrom, Write};
 

@@ -1,4 +1,5 @@
-//! The tree against the published SHA-256 vectors of RFC 6962's reference code, and against the definition.
+//! The tree against the published SHA-256 vectors of RFC 6962's reference code, and against the
+//! definition.
 
 use super::*;
 use proptest::prelude::*;
@@ -152,7 +153,8 @@ fn every_proof_of_every_small_tree_verifies_and_every_change_does_not() {
 proptest! {
     #[test]
     fn proofs_of_any_size_never_panic(
-        index: u64, size: u64, old: u64, hashes in proptest::collection::vec(any::<[u8; 32]>(), 0..70)
+        index: u64, size: u64, old: u64,
+        hashes in proptest::collection::vec(any::<[u8; 32]>(), 0..70),
     ) {
         let proof: Vec<Hash> = hashes.into_iter().map(Hash).collect();
         let root = Hash([0; 32]);
