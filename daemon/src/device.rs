@@ -26,7 +26,8 @@ pub enum DeviceError {
     },
     /// The file is not a key. It is never replaced: another key would be another device.
     #[error(
-        "{path} is {found} bytes, expected 32; restore it from a backup, or move it away to start as a new device"
+        "{path} is {found} bytes, expected 32; restore it from a backup, or move it away to start \
+         as a new device"
     )]
     NotAKey {
         /// The file.

@@ -215,7 +215,8 @@ pub enum ConfigError {
     },
     /// A key nobody knows.
     #[error(
-        "{origin}: unknown key `{key}`; did you mean `{nearest}`? (`lucid serve --print-config` lists all)"
+        "{origin}: unknown key `{key}`; did you mean `{nearest}`? \
+         (`lucid serve --print-config` lists all)"
     )]
     UnknownKey {
         /// Where it stands.

@@ -221,7 +221,7 @@ where
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(FINISH_WITHIN, connection).await {
                 Ok(ended) => ended,
-                Err(_) => return tracing::debug!(peer = %peer.address, "answer cut off by the stop"),
+                Err(_) => return tracing::debug!(peer = %peer.address, "cut off by the stop"),
             }
         }
     };

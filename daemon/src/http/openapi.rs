@@ -13,7 +13,7 @@ use crate::auth::COOKIE;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Lucid", description = "The device's own interface. Errors are problem documents."),
+    info(title = "Lucid", description = "The device's own interface. Errors are RFC 9457."),
     servers((url = "/api/v1")),
     security(("cookie" = []), ("bearer" = [])),
     modifiers(&Schemes)

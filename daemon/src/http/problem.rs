@@ -44,7 +44,7 @@ kinds! {
     /// No such path or object.
     NotFound = "not-found", NOT_FOUND, "There is no such thing here";
     /// The path exists, this method does not.
-    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method does not fit this path";
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method does not fit here";
     /// A sign-in is needed.
     SignInNeeded = "sign-in-needed", UNAUTHORIZED, "Sign in first";
     /// Unknown user or wrong password; which of the two is not said.
@@ -68,7 +68,8 @@ kinds! {
     /// The body is larger than this path takes.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not of the media type this path takes.
-    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The media type is not taken here";
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE,
+        "The media type is not taken here";
     /// Requests came faster than allowed.
     TooManyRequests = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests";
     /// All places for event listeners are taken.
