@@ -14,6 +14,8 @@ pub const EVENT_BACKLOG: usize = 256;
 pub enum Topic {
     /// A component of the daemon changed state.
     Component,
+    /// A source was set up, changed or removed, or its state changed.
+    Source,
 }
 
 impl Topic {
@@ -21,6 +23,7 @@ impl Topic {
     pub fn name(self) -> &'static str {
         match self {
             Self::Component => "component",
+            Self::Source => "source",
         }
     }
 }

@@ -12,8 +12,10 @@ mod exit;
 mod http;
 mod keyfile;
 mod logging;
+mod machine;
 mod metrics;
 mod notify;
+mod sources;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -34,6 +36,8 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::http::listen::{self, ListenError, Listener};
 use crate::http::tls;
+use crate::machine::Machine;
+use crate::sources::{Sources, SourcesError};
 use crate::supervisor::{Need, Plan, Supervisor};
 
 /// A listener that says nothing for this long is stuck.
@@ -90,18 +94,30 @@ async fn live(
     let device = Device::new(&device_key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
     let auth = Arc::new(Auth::new(data_dir.index(), &keys_dir, &config.auth));
     let (claim, code) = auth.renew_code()?;
+    let (sources, damaged) = Sources::open(data_dir.index(), &device_key)?;
+    let sources = Arc::new(sources);
 
     // Components, in the order they depend on each other; they stop in reverse.
     let events = Events::new();
     let supervisor = Supervisor::new(events.clone());
     start_session_purge(&supervisor, &auth);
+    report_sources(&supervisor, &damaged);
 
     // Listeners last, so that whoever can ask is answered.
     let drain = config.drain;
     let (http, https) = bind(&config, identity)
         .await
         .map_err(|error| Failure::new(Exit::AddressUnavailable, error))?;
-    let app = http::Parts { config, auth, device, events, supervisor: supervisor.clone() }.build();
+    let app = http::Parts {
+        config,
+        auth,
+        device,
+        events,
+        supervisor: supervisor.clone(),
+        sources,
+        machine: Machine::default(),
+    }
+    .build();
     let addresses = Addresses::new(
         http.as_ref().map(|listener| listener.address),
         https.as_ref().map(|listener| listener.address),
@@ -161,6 +177,17 @@ async fn bind(
         bound.1 = Some(listen::bind(address, "http.listen_tls", tls, &places).await?);
     }
     Ok(bound)
+}
+
+/// Shows sources whose settings cannot be read; their recordings are not touched by that.
+fn report_sources(supervisor: &Supervisor, damaged: &[SourcesError]) {
+    let plan = Plan { name: "sources", need: Need::Optional, beat_within: None };
+    let reporter = supervisor.register(plan);
+    if damaged.is_empty() {
+        return reporter.healthy();
+    }
+    let reasons: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+    reporter.degraded(reasons.join("; "));
 }
 
 fn start_session_purge(supervisor: &Supervisor, auth: &Arc<Auth>) {

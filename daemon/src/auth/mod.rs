@@ -29,12 +29,29 @@ pub use code::ClaimCode;
 pub use routes::{COOKIE, SignedIn, identify, routes};
 pub use token::{Token, TokenId};
 
-/// What an account is for. More roles come with more accounts.
+/// What an account is for. More roles come with more accounts; rights are asked through
+/// [`Role::may`], so that a new role is added in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything.
     Admin,
+}
+
+/// What a request does, as far as rights go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Change sources, delete recordings, change accounts.
+    Administer,
+}
+
+impl Role {
+    /// Whether the role has the right.
+    pub fn may(self, action: Action) -> bool {
+        match (self, action) {
+            (Self::Admin, Action::Administer) => true,
+        }
+    }
 }
 
 /// Who a request comes from.
@@ -183,6 +200,21 @@ impl Auth {
                 None
             }
         }
+    }
+
+    /// Appends to the record of administrative actions.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub async fn audit(
+        self: &Arc<Self>,
+        actor: &str,
+        action: &'static str,
+        subject: &str,
+    ) -> Result<(), AuthError> {
+        let auth = Arc::clone(self);
+        let (actor, subject) = (actor.to_owned(), subject.to_owned());
+        blocking(move || auth.records.append_audit(&actor, action, &subject)).await
     }
 
     /// Deletes sessions that have expired; returns how many.

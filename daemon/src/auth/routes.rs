@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{AuthError, ClaimState, Identity, Role, Token};
+use super::{Action, AuthError, ClaimState, Identity, Role, Token};
 use crate::http::extract::JsonBody;
 use crate::http::problem::{Kind, Problem, ProblemDocument};
 use crate::http::time::{Rfc3339, now_us};
@@ -25,6 +25,19 @@ pub const COOKIE: &str = "lucid_session";
 /// A request of somebody signed in; others are answered with `sign-in-needed`.
 #[derive(Clone, Debug)]
 pub struct SignedIn(pub Identity);
+
+impl SignedIn {
+    /// Checks a right.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub fn may(&self, action: Action) -> Result<(), Problem> {
+        if self.0.role.may(action) {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::NotAllowed, "this needs another role"))
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Problem;

@@ -1,7 +1,7 @@
 //! Extractors whose rejections are problem documents.
 
-use axum::extract::FromRequest;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 
 use super::problem::{Kind, Problem};
@@ -10,6 +10,11 @@ use super::problem::{Kind, Problem};
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub struct JsonBody<T>(pub T);
+
+/// Parameters of the path.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Problem))]
+pub struct Path<T>(pub T);
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
@@ -29,6 +34,12 @@ impl From<JsonRejection> for Problem {
             _ => rejection.body_text(),
         };
         Self::new(kind, detail)
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(_: PathRejection) -> Self {
+        Self::new(Kind::NotFound, "the id in the path is not one")
     }
 }
 

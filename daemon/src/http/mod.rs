@@ -1,5 +1,6 @@
 //! The HTTP side: listeners, the guard every request passes, and the routes.
 
+mod device;
 pub mod events;
 pub mod extract;
 mod guard;
@@ -8,6 +9,7 @@ pub mod listen;
 mod openapi;
 pub mod problem;
 pub mod rate;
+mod sources;
 pub mod time;
 pub mod tls;
 mod web;
@@ -25,7 +27,9 @@ use crate::auth::{self, Auth, TokenId};
 use crate::config::Config;
 use crate::device::Device;
 use crate::events::Events;
+use crate::machine::Machine;
 use crate::metrics::Metrics;
+use crate::sources::Sources;
 use crate::supervisor::Supervisor;
 use rate::{Rate, RateTable};
 
@@ -62,6 +66,10 @@ pub struct Shared {
     pub events: Events,
     /// The components.
     pub supervisor: Supervisor,
+    /// What is recorded.
+    pub sources: Arc<Sources>,
+    /// Board, cameras, encoder.
+    pub machine: Machine,
     /// Counters.
     pub metrics: Metrics,
     /// Cancelled when the daemon stops; endless answers end with it.
@@ -90,6 +98,10 @@ pub struct Parts {
     pub events: Events,
     /// The components.
     pub supervisor: Supervisor,
+    /// What is recorded.
+    pub sources: Arc<Sources>,
+    /// Board, cameras, encoder.
+    pub machine: Machine,
 }
 
 impl Parts {
@@ -110,6 +122,8 @@ impl Parts {
             device: self.device,
             events: self.events,
             supervisor: self.supervisor,
+            sources: self.sources,
+            machine: self.machine,
         })
     }
 }
@@ -123,8 +137,13 @@ impl Shared {
 
 /// All routes behind the guard.
 pub fn router(app: &App) -> Router {
-    let (api, description) =
-        openapi::describe(auth::routes().merge(health::api_routes()).merge(events::routes()));
+    let (api, description) = openapi::describe(
+        auth::routes()
+            .merge(health::api_routes())
+            .merge(events::routes())
+            .merge(device::routes())
+            .merge(sources::routes()),
+    );
     let api = api
         .route("/openapi.json", openapi::serve(&description))
         .method_not_allowed_fallback(guard::method_not_allowed)

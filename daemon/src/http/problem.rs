@@ -65,6 +65,8 @@ kinds! {
     BadRequest = "bad-request", BAD_REQUEST, "The request cannot be read";
     /// The body is JSON of another shape, or a field has an unfit value.
     InvalidBody = "invalid-body", UNPROCESSABLE_ENTITY, "A field of the body does not fit";
+    /// As many sources as a device can have.
+    TooManySources = "too-many-sources", CONFLICT, "The device has all the sources it can have";
     /// The body is larger than this path takes.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not of the media type this path takes.
@@ -152,6 +154,11 @@ impl Problem {
     pub fn internal(doing: &str, cause: impl std::fmt::Display) -> Self {
         tracing::error!(doing, %cause, "request failed");
         Self::new(Kind::Internal, format!("{doing} failed; the device's log says why"))
+    }
+
+    /// Nothing of this kind has this id.
+    pub fn no_such(what: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(Kind::NotFound, format!("there is no {what} `{id}`"))
     }
 }
 

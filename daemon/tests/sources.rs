@@ -1,0 +1,107 @@
+//! Setting up sources, and what the device says of itself, against the real daemon.
+
+// Helpers of these tests are part of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Answer, Daemon, start, start_in};
+
+fn call(daemon: &Daemon, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let path = format!("/api/v1{path}");
+    daemon.send(method, &path, &[("Authorization", &bearer)], body.as_ref())
+}
+
+#[test]
+fn sources_are_set_up_changed_kept_and_removed() {
+    let daemon = start(&["--set", "record.demo=false"]);
+    let token = daemon.claim();
+    assert_eq!(daemon.send("GET", "/api/v1/sources", &[], None).status, 401);
+    let uri = "rtsp://cam:s3cret@192.0.2.4:8554/stream";
+    let new = json!({"name": "Gate", "uri": uri, "audio": false, "enabled": false});
+    let made = call(&daemon, &token, "POST", "/sources", Some(new));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let source = made.json();
+    let path = format!("/sources/{}", source["id"].as_str().unwrap());
+    assert_eq!(made.header("location").unwrap(), format!("/api/v1{path}"));
+    assert_eq!(source["uri"], "rtsp://***@192.0.2.4:8554/stream");
+    assert_eq!((&source["kind"], &source["demo"]), (&json!("rtsp"), &json!(false)));
+    assert_eq!(source["retention"], json!({"max_age_s": null, "max_bytes": null}));
+    // Sending back what was shown leaves the address and its password.
+    let change = json!({
+        "uri": source["uri"],
+        "name": "North gate",
+        "retention": {"max_age_s": 3600, "max_bytes": 536_870_912},
+    });
+    let changed = call(&daemon, &token, "PATCH", &path, Some(change)).json();
+    assert_eq!(changed["name"], "North gate");
+    assert_eq!(changed["uri"], source["uri"]);
+    assert_eq!(changed["retention"]["max_age_s"], 3600);
+    assert_eq!(changed["audio"], false);
+    let list = call(&daemon, &token, "GET", "/sources", None).json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let (exit, log, data_dir) = daemon.stop();
+    assert_eq!(exit, 0, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+    let daemon = start_in(data_dir, &[]);
+    let kept = call(&daemon, &token, "GET", &path, None).json();
+    assert_eq!(kept, changed);
+    assert_eq!(call(&daemon, &token, "DELETE", &path, None).status, 204);
+    call(&daemon, &token, "GET", &path, None).is_problem("not-found");
+    call(&daemon, &token, "DELETE", &path, None).is_problem("not-found");
+}
+
+#[test]
+fn unfit_sources_are_refused_by_field_without_repeating_a_password() {
+    let daemon = start(&[]);
+    let token = daemon.claim();
+    for (uri, says) in [
+        ("", "0 bytes"),
+        ("camera", "scheme"),
+        ("ftp://u:s3cret@192.0.2.4/x", "known"),
+        ("rtsp://u:s3cret@192.0.2.4:99999/x", "port"),
+        ("rtsp://u:s3cret@/x", "host"),
+        ("v4l2:///etc/passwd", "/dev/"),
+        ("file://relative.mp4", "absolute"),
+        ("test://?width=99999", "width"),
+        ("rtsp://***@192.0.2.4/x y", "space"),
+    ] {
+        let new = json!({"name": "x", "uri": uri});
+        let refused = call(&daemon, &token, "POST", "/sources", Some(new));
+        assert_eq!(refused.status, 422, "{uri}: {}", refused.text());
+        refused.is_problem("invalid-body");
+        let error = refused.json()["errors"][0].clone();
+        assert_eq!(error["field"], "uri", "{uri}");
+        let text = error.to_string().to_lowercase();
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains(says), "{uri}: {text}");
+    }
+    let retention = json!({"name": "x", "uri": "test://", "retention": {"max_bytes": 5}});
+    let refused = call(&daemon, &token, "POST", "/sources", Some(retention)).json();
+    assert_eq!(refused["errors"][0]["field"], "retention.max_bytes");
+    let nameless = json!({"name": " ", "uri": "test://"});
+    let refused = call(&daemon, &token, "POST", "/sources", Some(nameless)).json();
+    assert_eq!(refused["errors"][0]["field"], "name");
+    let list = call(&daemon, &token, "GET", "/sources", None).json();
+    assert!(list["items"].as_array().unwrap().iter().all(|source| source["name"] != "x"));
+}
+
+#[test]
+fn the_device_offers_what_it_finds_and_says_what_it_is() {
+    let daemon = start(&["--set", "name=gate"]);
+    let token = daemon.claim();
+    let found = call(&daemon, &token, "GET", "/sources/discovered", None).json();
+    let demo = found["items"].as_array().unwrap().iter().find(|item| item["kind"] == "demo");
+    assert_eq!(demo.unwrap()["uri"], "test://");
+    let encoder = &found["encoder"];
+    assert!(encoder["name"].is_string() && encoder["hardware"].is_boolean(), "{found}");
+    assert!(encoder["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{found}");
+    let device = call(&daemon, &token, "GET", "/device", None).json();
+    assert_eq!(device["name"], "gate");
+    assert!(daemon.greeting.contains(device["device_fingerprint"].as_str().unwrap()));
+    assert!(daemon.greeting.contains(device["tls_fingerprint"].as_str().unwrap()));
+    assert!(!device["board"]["model"].as_str().unwrap().is_empty());
+    assert_eq!(device["encoder"], *encoder);
+}
