@@ -30,7 +30,9 @@ async function startBinary(bin: string): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "lucid-e2e-"));
   const ready = join(dir, "ready.json");
   const args = ["serve", "--data-dir", join(dir, "data"), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--ready-file", ready];
-  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });
+  // The daemon takes LUCID_* for its configuration and refuses names it does not know; ours are for the tests.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LUCID_")));
+  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"], env });
   let output = "";
   child.stdout.on("data", (part: Buffer) => (output += part.toString()));
   child.stderr.on("data", (part: Buffer) => (output += part.toString()));

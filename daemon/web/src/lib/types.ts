@@ -22,7 +22,8 @@ export interface User {
 export interface Claim {
   claimed: boolean;
   device_fingerprint: string;
-  chain_genesis: string;
+  /** Null for the moment until the first block is made. */
+  chain_genesis: string | null;
 }
 
 export interface SignedIn {
@@ -202,7 +203,7 @@ export interface Device {
   name: string;
   software_version: string;
   device_fingerprint: string;
-  chain_genesis: string;
+  chain_genesis: string | null;
   board: { model: string; [key: string]: unknown } | null;
   encoder: Encoder | null;
   temperature_c: number | null;
