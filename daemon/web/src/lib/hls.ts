@@ -10,7 +10,11 @@ function patient(policy: LoadPolicy): LoadPolicy {
   return {
     default: {
       ...policy.default,
-      errorRetry: { ...errorRetry, shouldRetry: (_config, tried, _timeout, response, retry) => retry || (response?.code === TOO_MANY_REQUESTS && tried < errorRetry.maxNumRetry) },
+      errorRetry: {
+        ...errorRetry,
+        shouldRetry: (_config, tried, _timeout, response, retry) =>
+          retry || (response?.code === TOO_MANY_REQUESTS && tried < errorRetry.maxNumRetry),
+      },
     },
   };
 }

@@ -2,15 +2,7 @@
 
 export type SourceState = "idle" | "connecting" | "recording" | "stalled" | "failed" | "refused";
 export type SessionState =
-  | "created"
-  | "recording"
-  | "processing"
-  | "stored"
-  | "anchored"
-  | "completed"
-  | "failed"
-  | "terminated"
-  | "deleted";
+  "created" | "recording" | "processing" | "stored" | "anchored" | "completed" | "failed" | "terminated" | "deleted";
 export type ExportState = "queued" | "running" | "done" | "failed";
 export type Verdict = "valid" | "tampered" | "incomplete" | "unverifiable";
 
