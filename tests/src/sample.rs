@@ -1,6 +1,10 @@
 //! One small recording made from fixed seeds: three chunks, a gap, a change of codec, a clock that
 //! jumped.
 
+mod chain;
+
+pub use chain::Chain;
+
 use lucid_evidence::bundle::{self, Disclosure};
 use lucid_evidence::checkpoint::Checkpoint;
 use lucid_evidence::chunk::{ChunkHeader, ChunkSealer, Gap, GapReason, MediaKind, TimeSpan};
