@@ -240,6 +240,18 @@ impl SourceUri {
         &self.kind
     }
 
+    /// The scheme it was written with.
+    pub fn scheme(&self) -> &'static str {
+        match &self.kind {
+            SourceKind::V4l2 { .. } => "v4l2",
+            SourceKind::Libcamera { .. } => "libcamera",
+            SourceKind::Rtsp(address) => address.scheme(),
+            SourceKind::File { .. } => "file",
+            SourceKind::Screen { .. } => "screen",
+            SourceKind::Test(_) => "test",
+        }
+    }
+
     /// Whether user name or password are part of it.
     pub fn has_credentials(&self) -> bool {
         match &self.kind {

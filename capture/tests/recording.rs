@@ -1,10 +1,12 @@
 //! From a real pipeline to a bundle and back: recorded, sealed, stored, exported, verified; and after a crash.
 
+#![allow(clippy::unwrap_used)]
+
 use lucid_capture::archive::Archive;
 use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::export::{ExportSpec, export};
 use lucid_capture::recorder::{
-    self, Anchor, Limits, Observer, RecorderConfig, RecorderEvent, SessionSpec,
+    self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderEvent, SessionSpec,
 };
 use lucid_capture::{
     ArchiveError, HardwareEncoder, SourceUri, StreamOptions, check, probe_encoders, recovery,
@@ -72,7 +74,7 @@ fn config(uri: &str) -> RecorderConfig {
         stop_after_us: Some(5_000_000),
         roll_after_us: None,
         stall_after: Duration::from_secs(10),
-        keep_trying: false,
+        persistence: Persistence::Never,
     }
 }
 

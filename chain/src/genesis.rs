@@ -1,5 +1,4 @@
-//! The genesis of a chain: its name, time, parameters and first validators. Its hash names the
-//! chain.
+//! The genesis of a chain: its name, time, parameters and first validators. Its hash names the chain.
 
 use crate::parameters::Parameters;
 use crate::validators::ValidatorSet;

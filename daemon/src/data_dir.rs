@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lucid_store::{DataDir, Options, StoreError};
+use lucid_store::{DataDir, OpenReport, Options, StoreError};
 
 use crate::exit::{Exit, Failure};
 
@@ -11,6 +11,14 @@ use crate::exit::{Exit, Failure};
 /// # Errors
 /// With the exit code that names the cause.
 pub fn open(path: &Path) -> Result<DataDir, Failure> {
+    open_with_report(path).map(|(data_dir, _)| data_dir)
+}
+
+/// As [`open`], with what had to be put aside.
+///
+/// # Errors
+/// With the exit code that names the cause.
+pub fn open_with_report(path: &Path) -> Result<(DataDir, OpenReport), Failure> {
     let (data_dir, report) = DataDir::open(path, Options::default()).map_err(refusal)?;
     if report.created {
         tracing::info!(path = %path.display(), "made a new data directory");
@@ -23,7 +31,7 @@ pub fn open(path: &Path) -> Result<DataDir, Failure> {
             "moved a damaged database aside and began a fresh one"
         );
     }
-    Ok(data_dir)
+    Ok((data_dir, report))
 }
 
 fn refusal(error: StoreError) -> Failure {

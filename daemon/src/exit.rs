@@ -13,6 +13,12 @@ pub enum Exit {
     Success = 0,
     /// The command failed for a reason none of the other codes names.
     Failure = 1,
+    /// `verify`: something contradicts a hash, a signature or an order.
+    Tampered = 10,
+    /// `verify`: something that the manifest counts is missing.
+    Incomplete = 11,
+    /// `verify`: it cannot be judged.
+    Unverifiable = 12,
     /// Wrong use: unknown command or option, missing argument.
     Usage = 64,
     /// An address to listen on is taken or not ours.

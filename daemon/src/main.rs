@@ -2,7 +2,10 @@
 //! everything it names is one module away.
 #![forbid(unsafe_code)]
 
+mod anchoring;
 mod auth;
+mod bundle;
+mod chain;
 mod cli;
 mod config;
 mod data_dir;
@@ -17,6 +20,7 @@ mod metrics;
 mod notify;
 mod sources;
 mod supervisor;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,15 +90,16 @@ async fn live(
 
     // Identity and accounts.
     let keys_dir = data_dir.keys_dir();
-    let device_key = device::load_or_make_key(&keys_dir)?;
+    let keys = lucid_capture::keys::KeyStore::open(&keys_dir)?;
+    let device_key = keys.device();
     let identity = match config.http.listen_tls {
         Some(_) => Some(tls::load_or_make(&keys_dir, &config.http.host_names)?),
         None => None,
     };
-    let device = Device::new(&device_key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
+    let device = Device::new(device_key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
     let auth = Arc::new(Auth::new(data_dir.index(), &keys_dir, &config.auth));
     let (claim, code) = auth.renew_code()?;
-    let (sources, damaged) = Sources::open(data_dir.index(), &device_key)?;
+    let (sources, damaged) = Sources::open(data_dir.index(), device_key)?;
     let sources = Arc::new(sources);
 
     // Components, in the order they depend on each other; they stop in reverse.
@@ -135,7 +140,11 @@ async fn live(
         });
     }
     greet(&addresses, &app.device, &claim, code)?;
-    let watchdog = tokio::spawn(tell_ready(supervisor.clone(), addresses, ready_file));
+    if let Some(path) = ready_file {
+        addresses.write(&path)?;
+    }
+    notify::ready(addresses.https.as_deref().or(addresses.http.as_deref()).unwrap_or(""));
+    let watchdog = tokio::spawn(notify::feed_watchdog(supervisor.clone()));
 
     let reason = tokio::select! {
         _ = terminated.recv() => "SIGTERM",
@@ -157,18 +166,6 @@ async fn live(
             Ok(Exit::DrainTimedOut)
         }
     }
-}
-
-/// Says that the device is ready once everything that must run does, and feeds the watchdog.
-async fn tell_ready(supervisor: Supervisor, addresses: Addresses, ready_file: Option<PathBuf>) {
-    supervisor.whole().await;
-    if let Some(path) = ready_file
-        && let Err(error) = addresses.write(&path)
-    {
-        tracing::error!(path = %path.display(), %error, "the ready file cannot be written");
-    }
-    notify::ready(addresses.https.as_deref().or(addresses.http.as_deref()).unwrap_or(""));
-    notify::feed_watchdog(supervisor).await;
 }
 
 async fn bind(

@@ -6,7 +6,7 @@ mod run;
 mod session;
 pub(crate) mod writer;
 
-pub use run::{LiveChunk, RecorderConfig, Recording, SourceState, start};
+pub use run::{LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start};
 pub use session::{Account, SessionSpec, finish_session};
 pub(crate) use session::{store_closing, volumes_used, wall_us};
 pub use writer::{Limits, RecordKind, read_volume_key, volume_key};

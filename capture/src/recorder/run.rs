@@ -70,8 +70,19 @@ pub struct RecorderConfig {
     pub roll_after_us: Option<u64>,
     /// How long a source may be silent before it is opened again.
     pub stall_after: Duration,
-    /// Whether a source that fails is opened again for as long as it takes; else its first failure ends the recording.
-    pub keep_trying: bool,
+    /// Whether a source that fails is opened again.
+    pub persistence: Persistence,
+}
+
+/// Whether a source that fails is opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// Its first failure ends the recording.
+    Never,
+    /// Once media has come it is opened again for as long as it takes; before that its first failure ends the recording.
+    OnceStarted,
+    /// It is opened again for as long as it takes.
+    Always,
 }
 
 /// The session that records now, with its open chunk for the live view.
@@ -252,6 +263,11 @@ impl Driver {
             let lost_since = *lost_at.get_or_insert_with(Instant::now);
             // Only what is missing between media and the end of the recording is a gap at its end.
             let has_media = session.length_us() > 0;
+            let again = match self.config.persistence {
+                Persistence::Never => false,
+                Persistence::OnceStarted => has_media,
+                Persistence::Always => true,
+            };
             let missing = |reason| {
                 let length_us = u64::try_from(lost_since.elapsed().as_micros()).unwrap_or(0);
                 (has_media && length_us > 0).then_some(Gap { length_us, reason })
@@ -264,12 +280,17 @@ impl Driver {
                     break (EndReason::StorageFull, error.to_string(), None);
                 }
                 RunEnd::Stalled => {
-                    self.source(SourceState::Stalled, "the source delivers nothing");
+                    let text = "the source delivers nothing";
+                    if !again {
+                        self.source(SourceState::Refused, text);
+                        break (EndReason::SourceFailed, text.into(), None);
+                    }
+                    self.source(SourceState::Stalled, text);
                     GapReason::SourceStalled
                 }
                 RunEnd::Failed(error) => {
                     let text = error.to_string();
-                    if !self.config.keep_trying || !may_come_back(&self.config.uri, &error) {
+                    if !again || !may_come_back(&self.config.uri, &error) {
                         self.source(SourceState::Refused, &text);
                         break (EndReason::SourceFailed, text, None);
                     }

@@ -1,9 +1,13 @@
 //! The command line: what `lucid` can be told, and which module does it.
 
+mod archive;
 mod completions;
 mod options;
+mod probe;
+mod record;
 mod reset_claim;
 pub mod serve;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +27,21 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: record, seal, anchor, and serve the web page
     Serve(serve::Options),
+    /// Record a source into a bundle that proves itself, without a daemon
+    Record(record::Options),
+    /// List the sessions of a data directory
+    Sessions(archive::SessionsOptions),
+    /// Export a session into a bundle
+    Export(archive::ExportOptions),
+    /// Judge a bundle, offline: 0 valid, 10 tampered, 11 incomplete, 12 unverifiable
+    Verify(verify::Options),
+    /// Check everything stored; exit 0 only if nothing is wrong
+    Fsck(archive::FsckOptions),
+    /// Say what this machine can record and encode
+    Probe(probe::Options),
+    /// Move everything stored into a file or out of one
+    #[command(subcommand)]
+    Store(archive::StoreCommand),
     /// Forget the device's owner; the next start prints a new claim code
     ResetClaim(reset_claim::Options),
     /// Print a completion script for a shell
@@ -37,6 +56,13 @@ impl Cli {
     pub fn run(self) -> Result<Exit, Failure> {
         match self.command {
             Command::Serve(options) => serve::run(options),
+            Command::Record(options) => record::run(&options),
+            Command::Sessions(options) => archive::sessions(&options),
+            Command::Export(options) => archive::export(&options),
+            Command::Verify(options) => verify::run(&options),
+            Command::Fsck(options) => archive::fsck(&options),
+            Command::Probe(options) => probe::run(&options),
+            Command::Store(command) => archive::store(&command),
             Command::ResetClaim(options) => reset_claim::run(options),
             Command::Completions(options) => completions::run(options),
         }

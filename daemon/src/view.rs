@@ -1,0 +1,209 @@
+//! How recordings look from outside: the JSON of API and command line, made from the catalogue's records.
+
+use lucid_capture::archive::{Archive, ArchiveError};
+use lucid_capture::catalogue::SessionRecord;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::http::time::Rfc3339;
+
+/// Time that is missing from a recording.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct GapView {
+    /// When it begins, by the device's clock.
+    pub at: Rfc3339,
+    /// Where it begins, seconds of the recording.
+    pub stream_time_s: f64,
+    /// How long it is, seconds.
+    pub length_s: f64,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Who encodes.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EncoderView {
+    /// The encoder, or `camera`.
+    pub name: String,
+    /// Whether it is hardware of this device.
+    pub hardware: bool,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// What is recorded.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CodecView {
+    /// RFC 6381 codec string of the picture.
+    pub video: Option<String>,
+    /// RFC 6381 codec string of the sound.
+    pub audio: Option<String>,
+    /// Width, pixels.
+    pub width: u64,
+    /// Height, pixels.
+    pub height: u64,
+    /// Who encodes.
+    pub encoder: EncoderView,
+}
+
+/// Where a session stands on the chain.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AnchoredView {
+    /// Height of the block that closed it.
+    pub height: u64,
+    /// Time of that block, where it is known here.
+    pub time: Option<Rfc3339>,
+    /// Nodes that signed it, where it is known here.
+    pub witnesses: Option<usize>,
+    /// Nodes that could have.
+    pub validators: Option<usize>,
+}
+
+/// A legal hold.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HoldView {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Rfc3339,
+}
+
+/// A step in a session's life.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TransitionView {
+    /// The state entered.
+    pub state: &'static str,
+    /// When.
+    pub at: Rfc3339,
+    /// Why.
+    pub reason: String,
+}
+
+/// A recording session.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SessionView {
+    /// UUIDv7.
+    pub id: String,
+    /// The source.
+    pub source_id: String,
+    /// Its name when the session began.
+    pub source_name: String,
+    /// created, recording, processing, stored, anchored, completed, failed, terminated or deleted.
+    pub state: &'static str,
+    /// When it began.
+    pub started_at: Rfc3339,
+    /// When it ended.
+    pub ended_at: Option<Rfc3339>,
+    /// Why it ended.
+    pub end_reason: Option<&'static str>,
+    /// Length so far in closed chunks, gaps counted, seconds.
+    pub duration_s: f64,
+    /// Media in closed chunks, bytes.
+    pub bytes: u64,
+    /// The same as stored, bytes.
+    pub stored_bytes: u64,
+    /// Closed chunks.
+    pub chunks: u64,
+    /// Time that is missing.
+    pub gaps: Vec<GapView>,
+    /// What is recorded; none before media came.
+    pub codec: Option<CodecView>,
+    /// Leaves of its tree.
+    pub tree_size: u64,
+    /// Root of its tree, hexadecimal.
+    pub root: String,
+    /// Where it stands on the chain; none before it is closed there.
+    pub anchored: Option<AnchoredView>,
+    /// Its legal hold.
+    pub held: Option<HoldView>,
+    /// How it came to its state.
+    pub transitions: Vec<TransitionView>,
+    /// What its operator wrote.
+    pub note: String,
+}
+
+impl SessionView {
+    /// From the session's record and chunks.
+    ///
+    /// # Errors
+    /// When the chunks cannot be read.
+    pub fn new(archive: &Archive, session: &SessionRecord) -> Result<Self, ArchiveError> {
+        let gaps = archive.gaps(session)?;
+        Ok(SessionView {
+            gaps: gaps
+                .iter()
+                .map(|record| GapView {
+                    at: Rfc3339::from_us(record.wall_us),
+                    stream_time_s: seconds(record.stream_us),
+                    length_s: seconds(record.gap.length_us),
+                    reason: record.gap.reason.as_str(),
+                })
+                .collect(),
+            ..Self::brief(session)
+        })
+    }
+
+    /// As [`SessionView::new`], without looking at the chunks: the gaps are left out.
+    pub fn brief(session: &SessionRecord) -> Self {
+        SessionView {
+            id: session.id.to_string(),
+            source_id: session.source_id.clone(),
+            source_name: session.source.name.clone(),
+            state: session.state.as_str(),
+            started_at: Rfc3339::from_us(session.start_us),
+            ended_at: session.ended.map(|ended| Rfc3339::from_us(ended.at_us)),
+            end_reason: session.ended.map(|ended| ended.reason.as_str()),
+            duration_s: seconds(session.stream_end_us),
+            bytes: session.plaintext_bytes,
+            stored_bytes: session.sealed_bytes,
+            chunks: session.chunks,
+            gaps: Vec::new(),
+            codec: session.codec.as_ref().map(|codec| CodecView {
+                video: codec.video.clone(),
+                audio: codec.audio.clone(),
+                width: codec.width,
+                height: codec.height,
+                encoder: EncoderView {
+                    name: codec.encoder.clone(),
+                    hardware: codec.hardware,
+                    reason: codec.reason.clone(),
+                },
+            }),
+            tree_size: session.chunks,
+            root: session.root.to_string(),
+            anchored: session.anchor.close.map(|height| AnchoredView {
+                height,
+                time: None,
+                witnesses: None,
+                validators: None,
+            }),
+            held: session.hold.as_ref().map(|hold| HoldView {
+                reason: hold.reason.clone(),
+                since: Rfc3339::from_us(hold.since_us),
+            }),
+            transitions: session
+                .transitions
+                .iter()
+                .map(|transition| TransitionView {
+                    state: transition.state.as_str(),
+                    at: Rfc3339::from_us(transition.at_us),
+                    reason: transition.reason.clone(),
+                })
+                .collect(),
+            note: session.note.clone(),
+        }
+    }
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// A session as JSON.
+///
+/// # Errors
+/// When its chunks cannot be read.
+pub fn session(archive: &Archive, session: &SessionRecord) -> anyhow::Result<Value> {
+    Ok(serde_json::to_value(SessionView::new(archive, session)?)?)
+}

@@ -1,0 +1,134 @@
+//! The whole way on the command line: record, verify, change, verify again; sessions, export, fsck, store.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SOURCE: &str = "test://?width=160&height=120&fps=10";
+
+fn lucid(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lucid")).args(args).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_recording_verifies_and_a_changed_one_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.lucid");
+    let recorded =
+        lucid(&["record", "--source", SOURCE, "--seconds", "3", "--out", text(&file), "--json"]);
+    assert_eq!(code(&recorded), 0, "{}", String::from_utf8_lossy(&recorded.stderr));
+    let recorded = json(&recorded);
+    assert_eq!(recorded["verdict"], "valid");
+    assert!(recorded["duration_s"].as_f64().unwrap() >= 3.0);
+    // Nothing but the bundle is left behind.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+
+    let verified = lucid(&["verify", text(&file), "--json"]);
+    assert_eq!(code(&verified), 0);
+    let report = json(&verified);
+    assert_eq!(report["verdict"], "valid");
+    let device = recorded["device_fingerprint"].as_str().unwrap();
+    let chain = recorded["chain_genesis"].as_str().unwrap();
+    let args = ["verify", text(&file), "--expect-device", device, "--expect-chain", chain];
+    assert_eq!(code(&lucid(&args)), 0);
+    let other = "00".repeat(32);
+    assert_eq!(code(&lucid(&["verify", text(&file), "--expect-device", &other])), 12);
+    assert_eq!(code(&lucid(&["verify", text(&file), "--expect-chain", &other])), 12);
+    assert_eq!(code(&lucid(&["verify", text(&file), "--expect-chain", "short"])), 64);
+
+    let bytes = std::fs::read(&file).unwrap();
+    let mut changed = bytes.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&file, &changed).unwrap();
+    assert_eq!(code(&lucid(&["verify", text(&file)])), 10);
+    std::fs::write(&file, &bytes[..middle]).unwrap();
+    assert_eq!(code(&lucid(&["verify", text(&file)])), 11);
+    std::fs::write(&file, b"no bundle at all").unwrap();
+    assert_eq!(code(&lucid(&["verify", text(&file)])), 12);
+    assert_eq!(code(&lucid(&["verify", text(&dir.path().join("none"))])), 64);
+    assert_eq!(code(&lucid(&["verify"])), 64);
+}
+
+#[test]
+fn a_data_directory_keeps_its_recordings() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, moved) = (dir.path().join("data"), dir.path().join("moved"));
+    let file = dir.path().join("a.lucid");
+    let args = ["record", "--source", SOURCE, "--seconds", "2", "--out", text(&file)];
+    let args = [&args[..], &["--data-dir", text(&data), "--json"]].concat();
+    let first = json(&lucid(&args));
+    let second = json(&lucid(&args));
+    // The same device and chain, another session.
+    assert_eq!(first["device_fingerprint"], second["device_fingerprint"]);
+    assert_eq!(first["chain_genesis"], second["chain_genesis"]);
+    let listed = lucid(&["sessions", "--json", "--data-dir", text(&data)]);
+    let listed = json(&listed);
+    let ids: Vec<&Value> = listed.as_array().unwrap().iter().map(|s| &s["id"]).collect();
+    assert_eq!(ids, [&second["session_id"], &first["session_id"]]);
+    assert_eq!(listed[0]["state"], "completed");
+
+    let id = first["session_id"].as_str().unwrap();
+    for more in [&["--sealed"][..], &["--no-video"], &["--from", "0.5", "--to", "1"], &[]] {
+        let out = dir.path().join("again.lucid");
+        let args = ["export", id, "--out", text(&out), "--data-dir", text(&data)];
+        let exported = lucid(&[&args[..], more].concat());
+        assert_eq!(code(&exported), 0, "{}", String::from_utf8_lossy(&exported.stderr));
+        assert_eq!(code(&lucid(&["verify", text(&out)])), 0, "{more:?}");
+    }
+    let checked = lucid(&["fsck", "--json", "--data-dir", text(&data)]);
+    assert_eq!(code(&checked), 0);
+    assert_eq!(json(&checked)["sessions"], 2);
+
+    let stored = dir.path().join("store.bin");
+    assert_eq!(code(&lucid(&["store", "export", text(&stored), "--data-dir", text(&data)])), 0);
+    assert_eq!(code(&lucid(&["store", "import", text(&stored), "--data-dir", text(&moved)])), 0);
+    let listed = json(&lucid(&["sessions", "--json", "--data-dir", text(&moved)]));
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    // The keys were not in it: the check says what that means.
+    let checked = lucid(&["fsck", "--json", "--data-dir", text(&moved)]);
+    assert_eq!(code(&checked), 1);
+    assert!(json(&checked)["damage"][0]["what"].as_str().unwrap().contains("keys are lost"));
+}
+
+#[test]
+fn what_cannot_be_recorded_says_why_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("a.lucid");
+    let noise = dir.path().join("noise.mp4");
+    std::fs::write(&noise, [7; 5000]).unwrap();
+    let empty = dir.path().join("empty.mp4");
+    std::fs::write(&empty, []).unwrap();
+    for (source, expected, exit) in [
+        ("gopher://x", "unknown source scheme", 64),
+        ("rtsp://user:hunter2@127.0.0.1:1/x", "refused", 1),
+        ("file:///no/such/file.mp4", "does not exist", 1),
+        (&format!("file://{}", noise.display()), "no video", 1),
+        (&format!("file://{}", empty.display()), "no media", 1),
+        ("v4l2:///dev/video250", "/dev/video250", 1),
+    ] {
+        let args = ["record", "--source", source, "--seconds", "2", "--out", text(&out)];
+        let output = lucid(&args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), exit, "{source}: {error}");
+        assert!(error.contains(expected), "{source}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!out.exists());
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+}
