@@ -3,6 +3,7 @@
 // All of this runs in tests only, where a broken expectation must stop the test.
 #![allow(clippy::expect_used)]
 
+pub mod chain_vectors;
 pub mod container;
 pub mod sample;
 pub mod targets;

@@ -5,8 +5,10 @@
 //! replays the corpus.
 
 mod entries;
+mod ledger;
 
 pub use entries::entries;
+pub use ledger::{anchor, block, chain_record, transaction};
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -23,7 +25,10 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const ALL: &[Target] = &[
+    ("anchor", anchor),
+    ("block", block),
     ("bundle", bundle),
+    ("chain_record", chain_record),
     ("checkpoint", checkpoint),
     ("chunk_header", chunk_header),
     ("entries", entries),
@@ -32,6 +37,7 @@ pub const ALL: &[Target] = &[
     ("piece", piece),
     ("proof", proof),
     ("text", text),
+    ("transaction", transaction),
     ("tree", tree),
 ];
 

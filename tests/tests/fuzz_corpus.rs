@@ -3,6 +3,10 @@
 //!
 //! `LUCID_WRITE_SEEDS=1` writes the inputs from which fuzzing starts.
 
+use lucid_chain::transaction::Kind;
+use lucid_chain::{Ledger, Transaction};
+use lucid_evidence::cose;
+use lucid_tests::chain_vectors::ChainVectors;
 use lucid_tests::sample::Sample;
 use lucid_tests::targets::ALL;
 use std::path::{Path, PathBuf};
@@ -51,6 +55,34 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         for forgery in 0..4 {
             seeds.push(("entries", vec![at | 0x80, forgery, 0, 9, 0, 2, 24, 24]));
         }
+    }
+    seeds.extend(chain_seeds());
+    seeds
+}
+
+/// Well-formed inputs of the chain's targets.
+fn chain_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let vectors = ChainVectors::read();
+    assert_eq!((vectors.transactions.len(), vectors.blocks.len()), (13, 7));
+    let ledger = Ledger::new(vectors.genesis.clone());
+    let fingerprint = format!("device {}", ledger.chain());
+    let mut seeds = vec![
+        ("anchor", vectors.anchor.clone()),
+        ("anchor", vec![0, 200, 1]),
+        ("chain_record", vectors.genesis.to_bytes()),
+        ("chain_record", vectors.genesis.validators.to_bytes()),
+        ("chain_record", ledger.snapshot()),
+        ("chain_record", vectors.certificates[0].clone()),
+        ("chain_record", vectors.headers[0].clone()),
+        ("chain_record", fingerprint.into_bytes()),
+    ];
+    seeds.extend(vectors.blocks.into_iter().map(|block| ("block", block)));
+    for bytes in vectors.transactions {
+        let kind = Transaction::from_bytes(&bytes).unwrap().kind();
+        let number = Kind::ALL.iter().position(|other| *other == kind).unwrap() as u8;
+        let payload = cose::open(&bytes, kind.content_type()).unwrap().payload().to_vec();
+        seeds.push(("transaction", [&[number][..], &payload].concat()));
+        seeds.push(("transaction", bytes));
     }
     seeds
 }

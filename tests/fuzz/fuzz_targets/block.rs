@@ -1,0 +1,4 @@
+//! libFuzzer's way into blocks.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lucid_tests::targets::block(data));
