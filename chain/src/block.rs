@@ -1,4 +1,5 @@
-//! A block: its header, the certificate of the block before, and its transactions in their one order.
+//! A block: its header, the certificate of the block before, and its transactions in their one
+//! order.
 
 use crate::certificate::CommitCertificate;
 use crate::header::Header;

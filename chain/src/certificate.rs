@@ -1,4 +1,5 @@
-//! The commit certificate: the signatures by which more than two thirds of the validators made a block final.
+//! The commit certificate: the signatures by which more than two thirds of the validators made a
+//! block final.
 
 use crate::parameters::NODES_MAX;
 use crate::validators::ValidatorSet;
@@ -51,7 +52,8 @@ pub struct CommitCertificate {
 pub enum CertificateError {
     /// It is about another block.
     #[error(
-        "certificate is for block {found} at height {found_height}, expected block {expected} at height {expected_height}"
+        "certificate is for block {found} at height {found_height}, expected block {expected} \
+         at height {expected_height}"
     )]
     Block {
         /// The block that was expected.
@@ -91,7 +93,8 @@ pub enum CertificateError {
     },
     /// Too few signatures.
     #[error(
-        "certificate for height {height} has {signed} of {validators} signatures; {quorum} are needed"
+        "certificate for height {height} has {signed} of {validators} signatures; {quorum} are \
+         needed"
     )]
     Quorum {
         /// The height.
@@ -106,8 +109,8 @@ pub enum CertificateError {
 }
 
 impl CommitCertificate {
-    /// Checks that more than two thirds of `validators` signed block `block` at `height` of the chain `genesis`.
-    /// Returns the keys that signed.
+    /// Checks that more than two thirds of `validators` signed block `block` at `height` of the
+    /// chain `genesis`. Returns the keys that signed.
     pub fn verify<'v>(
         &self,
         genesis: &Hash,

@@ -1,4 +1,5 @@
-//! The genesis of a chain: its name, time, parameters and first validators. Its hash names the chain.
+//! The genesis of a chain: its name, time, parameters and first validators. Its hash names the
+//! chain.
 
 use crate::parameters::Parameters;
 use crate::validators::ValidatorSet;

@@ -1,4 +1,5 @@
-//! The header of a block: small, and by its hashes everything the block and all blocks before it hold.
+//! The header of a block: small, and by its hashes everything the block and all blocks before it
+//! hold.
 
 use crate::{CHAIN_VERSION, hash_in};
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};
@@ -6,7 +7,8 @@ use lucid_evidence::{Hash, PublicKey};
 
 const CONTEXT: &str = "lucid 2026-11 block id v1";
 
-/// What a block id is the hash of. The block of height 1 is the first; the genesis stands for height 0.
+/// What a block id is the hash of. The block of height 1 is the first; the genesis stands for
+/// height 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The hash of the genesis, which names the chain.
@@ -17,7 +19,8 @@ pub struct Header {
     pub time_us: u64,
     /// The id of the block before, or the genesis hash.
     pub previous: Hash,
-    /// The root of the tree over the genesis hash and the ids of all blocks before this one ([`crate::history`]).
+    /// The root of the tree over the genesis hash and the ids of all blocks before this one
+    /// ([`crate::history`]).
     pub history_root: Hash,
     /// How many transactions it holds.
     pub transaction_count: u32,

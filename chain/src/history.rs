@@ -1,9 +1,11 @@
-//! The history tree: every header commits to all blocks before it, so one certified header proves any older one.
+//! The history tree: every header commits to all blocks before it, so one certified header proves
+//! any older one.
 //!
-//! The tree is RFC 6962's. Leaf 0 is the genesis hash, leaf `h` the id of the block at height `h`; the header at
-//! height `H` carries the root over the `H` leaves before it. [`Frontier`] grows such a tree in logarithmic memory.
-//! A subset proof shows several leaves at once and shares what their paths have in common: the nodes that the
-//! verifier cannot compute, in the order in which a walk from the root, left before right, meets them.
+//! The tree is RFC 6962's. Leaf 0 is the genesis hash, leaf `h` the id of the block at height `h`;
+//! the header at height `H` carries the root over the `H` leaves before it. [`Frontier`] grows such
+//! a tree in logarithmic memory. A subset proof shows several leaves at once and shares what their
+//! paths have in common: the nodes that the verifier cannot compute, in the order in which a walk
+//! from the root, left before right, meets them.
 
 use lucid_evidence::Hash;
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};
@@ -35,7 +37,8 @@ impl Frontier {
         self.size
     }
 
-    /// Appends a leaf hash. `complete` is told of every perfect subtree this finishes: its level, index and root.
+    /// Appends a leaf hash. `complete` is told of every perfect subtree this finishes: its level,
+    /// index and root.
     pub fn push(&mut self, leaf: Hash, mut complete: impl FnMut(u32, u64, Hash)) {
         let mut hash = leaf;
         let mut level = 0;
@@ -117,7 +120,8 @@ fn check_leaves(leaves: impl Iterator<Item = u64>, size: u64) -> Result<(), Subs
     Ok(())
 }
 
-/// The root over leaves `start..end`, `start` being a multiple of the power of two at or above the length.
+/// The root over leaves `start..end`, `start` being a multiple of the power of two at or above the
+/// length.
 fn range_root(nodes: &impl Nodes, start: u64, end: u64) -> Result<Hash, SubsetError> {
     let size = end - start;
     if size.is_power_of_two() {
@@ -162,8 +166,8 @@ fn collect(
     collect(nodes, right, middle, end, proof)
 }
 
-/// Checks that the leaves with these numbers (ascending) and hashes are in the tree with `size` leaves and `root`,
-/// and that the proof holds nothing else.
+/// Checks that the leaves with these numbers (ascending) and hashes are in the tree with `size`
+/// leaves and `root`, and that the proof holds nothing else.
 pub fn verify_subset(leaves: &[(u64, Hash)], size: u64, root: &Hash, proof: &[Hash]) -> bool {
     if check_leaves(leaves.iter().map(|(index, _)| *index), size).is_err() {
         return false;

@@ -1,4 +1,5 @@
-//! The parameters of a chain, their bounds, and the one place where a change is checked against them.
+//! The parameters of a chain, their bounds, and the one place where a change is checked against
+//! them.
 
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};
 use std::ops::RangeInclusive;
@@ -72,7 +73,10 @@ impl Parameter {
 
 /// A value outside the bounds of its parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("parameter {} is {value}; it must be from {} to {}", .parameter.name(), .parameter.bounds().start(), .parameter.bounds().end())]
+#[error(
+    "parameter {} is {value}; it must be from {} to {}",
+    .parameter.name(), .parameter.bounds().start(), .parameter.bounds().end()
+)]
 pub struct OutOfBounds {
     /// Which parameter.
     pub parameter: Parameter,
@@ -87,7 +91,8 @@ pub struct Parameters {
 }
 
 impl Default for Parameters {
-    /// Blocks each 10 s, slots of 5 s, cooldown of 16 blocks, a window of 7 days, at most 100 nodes.
+    /// Blocks each 10 s, slots of 5 s, cooldown of 16 blocks, a window of 7 days, at most 100
+    /// nodes.
     fn default() -> Self {
         Parameters { values: [10_000, 5_000, 16, 7, NODES_MAX] }
     }
@@ -118,8 +123,8 @@ impl Parameters {
         self.get(Parameter::SlotTimeout)
     }
 
-    /// The cooldown that applies among `nodes` nodes, blocks: the parameter, but at most one less than the nodes
-    /// there are, so that somebody is always out of it.
+    /// The cooldown that applies among `nodes` nodes, blocks: the parameter, but at most one less
+    /// than the nodes there are, so that somebody is always out of it.
     pub fn cooldown_among(&self, nodes: usize) -> usize {
         (self.get(Parameter::Cooldown) as usize).min(nodes.saturating_sub(1))
     }

@@ -140,11 +140,7 @@ async fn live(
         });
     }
     greet(&addresses, &app.device, &claim, code)?;
-    if let Some(path) = ready_file {
-        addresses.write(&path)?;
-    }
-    notify::ready(addresses.https.as_deref().or(addresses.http.as_deref()).unwrap_or(""));
-    let watchdog = tokio::spawn(notify::feed_watchdog(supervisor.clone()));
+    let watchdog = tokio::spawn(tell_ready(supervisor.clone(), addresses, ready_file));
 
     let reason = tokio::select! {
         _ = terminated.recv() => "SIGTERM",
@@ -166,6 +162,18 @@ async fn live(
             Ok(Exit::DrainTimedOut)
         }
     }
+}
+
+/// Says that the device is ready once everything that must run does, and feeds the watchdog.
+async fn tell_ready(supervisor: Supervisor, addresses: Addresses, ready_file: Option<PathBuf>) {
+    supervisor.whole().await;
+    if let Some(path) = ready_file
+        && let Err(error) = addresses.write(&path)
+    {
+        tracing::error!(path = %path.display(), %error, "the ready file cannot be written");
+    }
+    notify::ready(addresses.https.as_deref().or(addresses.http.as_deref()).unwrap_or(""));
+    notify::feed_watchdog(supervisor).await;
 }
 
 async fn bind(

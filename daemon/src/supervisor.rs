@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +94,8 @@ struct Running {
 struct Shared {
     entries: Mutex<Vec<Entry>>,
     running: Mutex<Vec<Running>>,
+    /// Notified after every change of a state.
+    changed: Notify,
     events: Events,
 }
 
@@ -134,7 +137,12 @@ impl Backoff {
 impl Supervisor {
     /// A supervisor of nothing yet, telling state changes to `events`.
     pub fn new(events: Events) -> Self {
-        let shared = Shared { entries: Mutex::default(), running: Mutex::default(), events };
+        let shared = Shared {
+            entries: Mutex::default(),
+            running: Mutex::default(),
+            changed: Notify::new(),
+            events,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -177,6 +185,17 @@ impl Supervisor {
         let now = Instant::now();
         let entries = lock(&self.shared.entries);
         entries.iter().filter_map(|entry| entry.missing(now)).collect()
+    }
+
+    /// Waits until nothing required is missing.
+    pub async fn whole(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.missing().is_empty() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Stops everything, last started first, and waits until `deadline`. One that does not stop
@@ -272,6 +291,7 @@ impl Reporter {
             }
             _ => tracing::info!(component = changed.name, state = ?state, "component"),
         }
+        self.shared.changed.notify_waiters();
         self.shared.events.publish(Topic::Component, &changed);
     }
 

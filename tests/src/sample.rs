@@ -1,6 +1,10 @@
 //! One small recording made from fixed seeds: three chunks, a gap, a change of codec, a clock that
 //! jumped.
 
+mod chain;
+
+pub use chain::Chain;
+
 use lucid_evidence::bundle::{self, Disclosure};
 use lucid_evidence::checkpoint::Checkpoint;
 use lucid_evidence::chunk::{ChunkHeader, ChunkSealer, Gap, GapReason, MediaKind, TimeSpan};
@@ -52,8 +56,8 @@ fn noise(length: usize) -> Vec<u8> {
 /// Parts of the media of each chunk: an initialisation segment, then fragments. The second holds a
 /// piece that does not compress, the third one more than a piece holds.
 fn media() -> [Vec<Vec<u8>>; 3] {
-    let first = b"initialisation segment A".to_vec();
-    let second = b"initialisation segment B".to_vec();
+    let first = b"initialisation segment A; ".repeat(8);
+    let second = b"initialisation segment B; ".repeat(8);
     let text = |n: usize| format!("fragment {n}, one second of video; ").repeat(12).into_bytes();
     [
         vec![first.clone(), text(0), text(1)],
@@ -141,7 +145,7 @@ impl Sample {
                 gap,
             }],
             clock_jumps: vec![ClockJump { stream_us: 23_000_000, by_us: -3_600_000_000 }],
-            checkpoint_heights: vec![7, 8],
+            checkpoint_heights: vec![3, 4],
         };
         let proof = Proof {
             session,

@@ -4,11 +4,14 @@
 //! They are ordinary functions. libFuzzer calls them from `tests/fuzz`, and an ordinary test
 //! replays the corpus.
 
+mod chain;
+mod device;
 mod entries;
-mod ledger;
+pub mod seeds;
 
+pub use chain::{anchor, block, chain_values, transaction};
+pub use device::{archive, media, records, uri};
 pub use entries::entries;
-pub use ledger::{anchor, block, chain_record, transaction};
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -26,19 +29,23 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const ALL: &[Target] = &[
     ("anchor", anchor),
+    ("archive", archive),
     ("block", block),
     ("bundle", bundle),
-    ("chain_record", chain_record),
+    ("chain_values", chain_values),
     ("checkpoint", checkpoint),
     ("chunk_header", chunk_header),
     ("entries", entries),
     ("keys", keys),
     ("manifest", manifest),
+    ("media", media),
     ("piece", piece),
     ("proof", proof),
+    ("records", records),
     ("text", text),
     ("transaction", transaction),
     ("tree", tree),
+    ("uri", uri),
 ];
 
 const SEED: [u8; 32] = [0x11; 32];

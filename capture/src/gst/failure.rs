@@ -67,6 +67,12 @@ fn explain_rtsp(
             _ => SourceError::BrokeOff { source_name, detail },
         };
     }
+    if matches!(error.kind::<gst::CoreError>(), Some(gst::CoreError::MissingPlugin)) {
+        return SourceError::Codec {
+            source_name,
+            codec: "a codec without a decoder here".to_owned(),
+        };
+    }
     match error.kind::<gst::ResourceError>() {
         Some(gst::ResourceError::NotAuthorized) => SourceError::Unauthorised { source_name },
         Some(gst::ResourceError::NotFound) if !shared.has_pictures() => {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -13,8 +14,8 @@ use crate::delivery::Item;
 use crate::media::MediaEvent;
 use crate::source::SourceError;
 
-/// How long a file may take to show its first picture, seconds. Slow disks spin up in less.
-const PREROLL_SECONDS: u64 = 15;
+/// How long a file may take to show its first picture. Slow disks spin up in less.
+const PREROLL: Duration = Duration::from_secs(15);
 
 /// `filesrc ! decodebin`, which stops at what can be kept.
 pub(super) fn build(
@@ -54,31 +55,24 @@ pub(super) fn preroll(
     repeat: bool,
 ) -> Result<(), SourceError> {
     let changed = pipeline.set_state(gst::State::Paused);
-    let step = gst::ClockTime::from_mseconds(50);
-    let mut waited = gst::ClockTime::ZERO;
-    let mut done = changed.is_err();
-    while !done {
-        // Ends early when the bus has an error, which a failed state change does not always follow.
-        let begun = std::time::Instant::now();
-        let (result, state, _) = pipeline.state(step);
-        if result.is_ok() && state == gst::State::Paused && !shared.has_video() {
-            // A pipeline without sinks is there at once; its tracks are not.
-            std::thread::sleep(
-                std::time::Duration::from_millis(50).saturating_sub(begun.elapsed()),
-            );
-        }
-        let there = state == gst::State::Paused && shared.has_video();
-        done = result.is_err() || there || shared.delivery.is_over();
-        waited += step;
-        if waited > gst::ClockTime::from_seconds(PREROLL_SECONDS) {
+    let deadline = Instant::now() + PREROLL;
+    let mut there = changed.is_err();
+    while !there && !shared.delivery.is_over() {
+        if Instant::now() > deadline {
             return Err(SourceError::NotVideo {
                 source_name: shared.name.clone(),
-                detail: format!("no picture within {PREROLL_SECONDS} s"),
+                detail: format!("no picture within {} s", PREROLL.as_secs()),
             });
+        }
+        // A pipeline that has no taps yet is paused at once, so the taps are asked too.
+        let (result, state, _) = pipeline.state(gst::ClockTime::from_mseconds(50));
+        there = result.is_err() || (state == gst::State::Paused && shared.is_prerolled());
+        if !there {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
     if shared.delivery.is_over() || changed.is_err() {
-        while let Some(item) = shared.delivery.next(std::time::Duration::ZERO) {
+        while let Some(item) = shared.delivery.next(Duration::ZERO) {
             if let Item::Event(MediaEvent::Failed(error)) = item {
                 return Err(error);
             }
@@ -89,6 +83,7 @@ pub(super) fn preroll(
         });
     }
     if repeat {
+        shared.set_round(pipeline.query_duration::<gst::ClockTime>());
         let flags = gst::SeekFlags::SEGMENT | gst::SeekFlags::FLUSH;
         if !seek(pipeline, flags) {
             return Err(SourceError::NotSeekable { source_name: shared.name.clone() });

@@ -99,8 +99,10 @@ fn continue_stream(
             before("rtph265depay", kept)?
         }
         ("audio", "MPEG4-GENERIC") => before("rtpmp4gdepay", encode::kept_audio(shared, false)?)?,
-        ("video", _) => return decode(pipeline, shared, pad, &encoding),
-        ("audio", _) if can_decode(&encoding) => return decode(pipeline, shared, pad, &encoding),
+        ("video", _) => return decode(pipeline, shared, pad, &caps, &encoding),
+        ("audio", _) if can_decode(&caps) => {
+            return decode(pipeline, shared, pad, &caps, &encoding);
+        }
         ("audio", _) => {
             tracing::warn!(source = %shared.name, codec = %encoding, "sound cannot be recorded; recording without");
             shared.give_up_audio();
@@ -119,14 +121,13 @@ fn before(
     Ok(rest)
 }
 
-/// Whether a depayloader for this encoding is known here.
-fn can_decode(encoding: &str) -> bool {
-    let caps = gst::Caps::builder("application/x-rtp").field("encoding-name", encoding).build();
+/// Whether a depayloader for this stream is known here.
+fn can_decode(caps: &gst::Caps) -> bool {
     let depayloaders = gst::ElementFactory::factories_with_type(
         gst::ElementFactoryType::DEPAYLOADER,
         gst::Rank::MARGINAL,
     );
-    depayloaders.iter().any(|f| f.can_sink_any_caps(&caps))
+    depayloaders.iter().any(|f| f.can_sink_any_caps(caps))
 }
 
 /// Decodes what cannot be kept.
@@ -134,9 +135,10 @@ fn decode(
     pipeline: &gst::Pipeline,
     shared: &Arc<Shared>,
     pad: &gst::Pad,
+    caps: &gst::Caps,
     encoding: &str,
 ) -> Result<(), SourceError> {
-    if !can_decode(encoding) || !exists("decodebin") {
+    if !can_decode(caps) || !exists("decodebin") {
         return Err(SourceError::Codec {
             source_name: shared.name.clone(),
             codec: encoding.to_owned(),

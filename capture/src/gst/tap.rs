@@ -1,5 +1,6 @@
 //! The end of every pipeline: appsinks that feed the muxer, and what all parts of a run share.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,10 @@ pub(super) struct Shared {
     pub kind: SourceKind,
     pub options: StreamOptions,
     pub delivery: Delivery,
+    /// Length of a file that is repeated, nanoseconds; 0 when it is not, or not known.
+    round_ns: AtomicU64,
+    /// A paced tap has its first picture or sound.
+    prerolled: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -46,6 +51,8 @@ impl Shared {
             kind: uri.kind().clone(),
             options: options.clone(),
             delivery: Delivery::default(),
+            round_ns: AtomicU64::new(0),
+            prerolled: AtomicBool::new(false),
             state: Mutex::new(State {
                 mux: Muxer::new(options.fragment_us, note),
                 out: Vec::new(),
@@ -107,6 +114,24 @@ impl Shared {
     /// Whether a picture has arrived yet.
     pub fn has_pictures(&self) -> bool {
         self.lock().pictures > 0
+    }
+
+    /// Whether the taps of a file have something.
+    pub fn is_prerolled(&self) -> bool {
+        self.prerolled.load(Ordering::Acquire)
+    }
+
+    /// The file starts again after this long.
+    pub fn set_round(&self, length: Option<gst::ClockTime>) {
+        self.round_ns.store(length.map_or(0, gst::ClockTime::nseconds), Ordering::Release);
+    }
+
+    /// Forgets what came before a seek.
+    fn restart(&self) {
+        let mut state = self.lock();
+        if state.mux.is_untouched() {
+            state.mux.forget_samples();
+        }
     }
 
     pub fn set_note(&self, note: EncoderNote) {
@@ -193,7 +218,7 @@ pub(super) struct TapOptions {
 pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Element {
     let shared = Arc::clone(shared);
     let interval = gst::ClockTime::from_useconds(shared.options.fragment_us);
-    sink(&video_caps(), options, move |sink| {
+    sink(&video_caps(), options, Arc::clone(&shared), move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let Some(buffer) = sample.buffer() else { return Ok(gst::FlowSuccess::Ok) };
         let Ok(map) = buffer.map_readable() else { return Ok(gst::FlowSuccess::Ok) };
@@ -230,7 +255,7 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
 /// An appsink that feeds sound to the muxer.
 pub(super) fn audio_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Element {
     let shared = Arc::clone(shared);
-    sink(&audio_caps(), options, move |sink| {
+    sink(&audio_caps(), options, Arc::clone(&shared), move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let Some(buffer) = sample.buffer() else { return Ok(gst::FlowSuccess::Ok) };
         let Ok(map) = buffer.map_readable() else { return Ok(gst::FlowSuccess::Ok) };
@@ -262,18 +287,72 @@ pub(super) fn audio_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
 fn sink(
     caps: &gst::Caps,
     options: TapOptions,
+    shared: Arc<Shared>,
     take: impl FnMut(&AppSink) -> Result<gst::FlowSuccess, gst::FlowError> + Send + 'static,
 ) -> gst::Element {
-    AppSink::builder()
+    let repeat = matches!(shared.kind, SourceKind::File { repeat: true, .. });
+    let for_events = Arc::clone(&shared);
+    let sink = AppSink::builder()
         .caps(caps)
         .max_buffers(MAX_SINK_BUFFERS)
         .sync(options.paced)
         // Live pipelines do not wait for the first buffer of every sink; files do, so that they can be sought in.
         .async_(options.paced)
         .enable_last_sample(false)
-        .callbacks(AppSinkCallbacks::builder().new_sample(take).build())
-        .build()
-        .upcast()
+        .callbacks(
+            AppSinkCallbacks::builder()
+                .new_preroll(move |_| {
+                    shared.prerolled.store(true, Ordering::Release);
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .new_sample(take)
+                .build(),
+        )
+        .build();
+    if repeat {
+        join_rounds(&sink, for_events);
+    }
+    sink.upcast()
+}
+
+/// Lets each round of a repeated file begin exactly where the one before ended.
+///
+/// Demuxers take the start of the last sample for the end of a round. Corrected before the sink sees it, so that pace and
+/// time stamps stay one.
+fn join_rounds(sink: &AppSink, shared: Arc<Shared>) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    let rounds = Mutex::new((gst::ClockTime::ZERO, 0u64));
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(mask, move |_, info| {
+        let Some(event) = info.event_mut() else { return gst::PadProbeReturn::Ok };
+        let replaced = match event.view() {
+            // Samples outside the segment pass while a file is opened; they will come again.
+            gst::EventView::FlushStop(_) => {
+                shared.restart();
+                return gst::PadProbeReturn::Ok;
+            }
+            gst::EventView::Segment(segment) => {
+                let Some(time) = segment.segment().downcast_ref::<gst::ClockTime>() else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                let base = time.base().unwrap_or(gst::ClockTime::ZERO);
+                let mut rounds = rounds.lock().unwrap_or_else(PoisonError::into_inner);
+                if base > rounds.0 {
+                    *rounds = (base, rounds.1 + 1);
+                }
+                let round = shared.round_ns.load(Ordering::Acquire);
+                if round == 0 {
+                    return gst::PadProbeReturn::Ok;
+                }
+                let mut time = time.clone();
+                time.set_base(gst::ClockTime::from_nseconds(round.saturating_mul(rounds.1)));
+                gst::event::Segment::builder(&time).seqnum(event.seqnum()).build()
+            }
+            _ => return gst::PadProbeReturn::Ok,
+        };
+        *event = replaced;
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn running_time(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<i64> {
@@ -305,7 +384,10 @@ fn ask_keyframe(sink: &AppSink, time_ns: i64, interval: gst::ClockTime) {
         .field("count", 0u32)
         .build();
     // An encoder that does not know the event keeps to its own interval.
-    let _ = sink.send_event(gst::event::CustomUpstream::new(structure));
+    // Pushed by the pad: the element's own way takes the state lock, which a thread that stops the pipeline holds.
+    if let Some(pad) = sink.static_pad("sink") {
+        pad.push_event(gst::event::CustomUpstream::new(structure));
+    }
 }
 
 fn video_config(caps: &gst::CapsRef) -> Option<VideoConfig> {

@@ -3,8 +3,8 @@
 //! A fragment never grows beyond its length by more than a picture, because its length is what a crash may cost. Within
 //! that, cuts fall on keyframes: groups of pictures shorter than a fragment are gathered, longer ones are split evenly.
 
-/// How much longer than asked a fragment may be to end on a keyframe, as a divisor of its length (a twelfth).
-const GRACE_DIVISOR: i64 = 12;
+/// How much longer than asked a fragment may be to end on a keyframe, as a divisor of its length (a twenty-fifth).
+const GRACE_DIVISOR: i64 = 25;
 
 /// Decides on cuts; learns the distance of keyframes.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ impl Cutter {
     /// `length` in ticks.
     pub fn new(length: i64) -> Self {
         Self { length: length.max(1), last_keyframe: None, group: None, steady: false }
+    }
+
+    /// Forgets the keyframes seen.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.length);
     }
 
     /// A keyframe at this time.

@@ -309,6 +309,23 @@ impl Muxer {
         self.release_all(out)
     }
 
+    /// Whether nothing has come out yet.
+    pub fn is_untouched(&self) -> bool {
+        self.announced.is_none() && self.waiting.is_empty()
+    }
+
+    /// Forgets all samples, as if the run began now; codecs stay.
+    pub fn forget_samples(&mut self) {
+        self.open = Open::default();
+        self.origin_ns = None;
+        self.first_seen_ns = None;
+        self.last_time = 0;
+        self.latest_ns = 0;
+        self.reordered = false;
+        self.cutter.forget();
+        self.sound = self.sound.take().map(|sound| SoundTrack::new(sound.config().clone()));
+    }
+
     /// Running time of the first picture; `None` while waiting for a keyframe.
     fn origin(&mut self, sample: &Sample<'_>) -> Option<i64> {
         if let Some(origin) = self.origin_ns {

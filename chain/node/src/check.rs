@@ -52,8 +52,8 @@ impl CheckReport {
     }
 }
 
-/// Reads every block and checks that it follows the one before it, holds the transactions its header names, and is
-/// found by the indexes. `progress` is told heights done and heights in all.
+/// Reads every block and checks that it follows the one before it, holds the transactions its
+/// header names, and is found by the indexes. `progress` is told heights done and heights in all.
 pub fn check(
     store: Arc<dyn Store>,
     mut progress: impl FnMut(u64, u64),
@@ -188,8 +188,8 @@ fn missing_indexes(chain: &ChainStore, block: &Block) -> u64 {
     missing
 }
 
-/// Writes the indexes anew from the blocks: places of transactions, sessions, and the history tree. Blocks that cannot
-/// be read are left out and counted in the return value.
+/// Writes the indexes anew from the blocks: places of transactions, sessions, and the history tree.
+/// Blocks that cannot be read are left out and counted in the return value.
 pub fn rebuild_indexes(store: Arc<dyn Store>) -> Result<u64, NodeError> {
     let chain = reading(store);
     let (Some(genesis), (Some(head), _)) = (chain.genesis()?, chain.head()?) else {

@@ -1,9 +1,10 @@
-//! Ledger, mempool and block store as one: propose, guard, commit, and opening after whatever happened.
+//! Ledger, mempool and block store as one: propose, guard, commit, and opening after whatever
+//! happened.
 //!
-//! A block becomes final in three steps, each durable before the next: the guard (height, round, id and the block
-//! itself), the signatures, the commit, whose last record is the head. Whoever is killed in between finds the guard
-//! and goes on with the same block, so no height is ever signed twice with different content, and a committed block is
-//! never replaced.
+//! A block becomes final in three steps, each durable before the next: the guard (height, round, id
+//! and the block itself), the signatures, the commit, whose last record is the head. Whoever is
+//! killed in between finds the guard and goes on with the same block, so no height is ever signed
+//! twice with different content, and a committed block is never replaced.
 
 use crate::error::{NodeError, SubmitError};
 use crate::keys;
@@ -19,7 +20,8 @@ use lucid_evidence::{Hash, PublicKey, SessionId};
 use lucid_store::Store;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// How often the ledger's state is written, blocks; at most so many are replayed when the node starts.
+/// How often the ledger's state is written, blocks; at most so many are replayed when the node
+/// starts.
 pub const SNAPSHOT_EVERY_BLOCKS: u64 = 64;
 /// Most bytes in one batch to the store.
 pub const STORE_BATCH_MAX_BYTES: usize = BATCH_MAX_BYTES;
@@ -171,7 +173,8 @@ impl Core {
         Ok(Guarded { round: 0, block: proposed.block })
     }
 
-    /// Makes durable which block is about to be signed. Until it is committed, no other is proposed at this height.
+    /// Makes durable which block is about to be signed. Until it is committed, no other is proposed
+    /// at this height.
     pub(crate) fn guard(&self, guarded: &Guarded) -> Result<(), NodeError> {
         let mut current = lock(&self.guarded);
         if current.is_none() {
@@ -328,8 +331,8 @@ fn read_parts(
     Ok(Some(bytes))
 }
 
-/// The block that was guarded for `height`, if one was. A guard that cannot be read was never made durable, because the
-/// signature is only made after that; it is reported and done without.
+/// The block that was guarded for `height`, if one was. A guard that cannot be read was never made
+/// durable, because the signature is only made after that; it is reported and done without.
 fn read_guard(
     store: &ChainStore,
     height: u64,

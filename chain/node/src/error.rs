@@ -92,7 +92,8 @@ pub enum NodeError {
     Snapshot(#[from] SnapshotError),
     /// This node alone cannot make blocks of this chain.
     #[error(
-        "node {key} cannot make blocks alone: the chain has {validators} validators; only a chain of this one key can be driven without peers"
+        "node {key} cannot make blocks alone: the chain has {validators} validators; only a \
+         chain of this one key can be driven without peers"
     )]
     NotAlone {
         /// This node's key.
@@ -144,9 +145,11 @@ pub enum SubmitError {
     /// The rules refuse it; [`Refusal::is_repeated`] tells whether that is as good as success.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Too much is waiting already. Nothing waiting is dropped for it; try again after the next block.
+    /// Too much is waiting already. Nothing waiting is dropped for it; try again after the next
+    /// block.
     #[error(
-        "{transactions} transactions of {bytes} bytes are waiting, which is the limit; try again after the next block"
+        "{transactions} transactions of {bytes} bytes are waiting, which is the limit; try \
+         again after the next block"
     )]
     Full {
         /// Transactions waiting.

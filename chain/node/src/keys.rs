@@ -1,9 +1,10 @@
-//! The keys of the chain database. The first byte tells the kind; numbers are big-endian, so keys sort by them.
+//! The keys of the chain database. The first byte tells the kind; numbers are big-endian, so keys
+//! sort by them.
 //!
 //! | key | value |
 //! |---|---|
 //! | `g` | genesis |
-//! | `c` parity | head: height, id, certificate; two slots by the height's parity, so that a torn write leaves the other |
+//! | `c` parity | head: height, id, certificate; two slots, so that a torn write leaves one |
 //! | `b` height | header and the certificate of the block before |
 //! | `x` height place | a transaction |
 //! | `i` transaction id | height and place |
@@ -12,7 +13,7 @@
 //! | `t` session | height of its tombstone |
 //! | `d` group | ids of 32 blocks, as leaves of the history tree |
 //! | `n` level index | root of a perfect subtree of the history tree, level 5 and up |
-//! | `v` height | validators from the next block on, and the certificate of the block that changed them |
+//! | `v` height | validators after this block, and its certificate |
 //! | `p` parity | guard: height, round, id, parts; written before signing |
 //! | `q` parity part | the guarded block's bytes |
 //! | `z` slot, `z` slot part | snapshot: height, parts, length, hash; its bytes |

@@ -1,7 +1,9 @@
-//! Transactions that wait for a block: each was tried on a copy of the ledger, together with those before it.
+//! Transactions that wait for a block: each was tried on a copy of the ledger, together with those
+//! before it.
 //!
-//! What waits is not durable. Whoever submitted a transaction waits for its block and submits it again after a restart;
-//! a repetition is recognised. When the limits are reached, new ones are refused and nothing waiting is dropped.
+//! What waits is not durable. Whoever submitted a transaction waits for its block and submits it
+//! again after a restart; a repetition is recognised. When the limits are reached, new ones are
+//! refused and nothing waiting is dropped.
 
 use crate::error::SubmitError;
 use lucid_chain::ledger::{Archive, ArchiveError, Pending, Refusal};
@@ -57,7 +59,8 @@ impl Mempool {
         self.waiting.values().cloned().collect()
     }
 
-    /// Goes on after a block: drops what it holds, tries the rest again and returns what no longer fits.
+    /// Goes on after a block: drops what it holds, tries the rest again and returns what no longer
+    /// fits.
     pub(crate) fn advance(
         &mut self,
         ledger: &Ledger,

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Blocks that a subscriber may be behind before it is told that it has lost some.
 pub const SUBSCRIPTION_BLOCKS: usize = 64;
-/// Fewest blocks back that empty blocks are kept: what is replayed after a damaged snapshot, and a group of ids.
+/// Fewest blocks back that empty blocks are kept: what is replayed after a damaged snapshot, and a
+/// group of ids.
 pub const KEEP_EMPTY_BLOCKS_MIN: u64 = 4 * SNAPSHOT_EVERY_BLOCKS;
 /// Requests for a block at once that may wait.
 const REQUESTS_MAX: usize = 16;
@@ -49,8 +50,8 @@ pub struct Config {
     pub production: Production,
     /// The wall clock that blocks carry.
     pub clock: Clock,
-    /// How many blocks back empty blocks are kept whole, at least [`KEEP_EMPTY_BLOCKS_MIN`]; of older ones only the id
-    /// stays.
+    /// How many blocks back empty blocks are kept whole, at least [`KEEP_EMPTY_BLOCKS_MIN`]; of
+    /// older ones only the id stays.
     pub keep_empty_blocks: u64,
 }
 
@@ -75,7 +76,8 @@ impl fmt::Debug for Config {
 pub enum State {
     /// Blocks are made.
     Running,
-    /// The last block could not be stored for a reason that may pass; it is tried again each interval.
+    /// The last block could not be stored for a reason that may pass; it is tried again each
+    /// interval.
     Waiting(String),
     /// It was shut down, and everything taken in is in a block.
     Stopped,
@@ -114,6 +116,13 @@ pub struct NewBlock {
     pub effects: Effects,
 }
 
+impl NewBlock {
+    /// Why this transaction, which had been waiting, does not fit any more.
+    pub fn refusal(&self, id: &TxId) -> Option<Arc<Refusal>> {
+        self.refused.iter().find(|(other, _)| other == id).map(|(_, why)| why.clone())
+    }
+}
+
 /// The head of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -131,8 +140,8 @@ pub struct Head {
     pub witnesses: usize,
     /// Who could have signed it.
     pub validators: ValidatorSet,
-    /// By how much the device's clock is behind the last block, microseconds. While it is, blocks are a microsecond
-    /// apart whatever time passes.
+    /// By how much the device's clock is behind the last block, microseconds. While it is, blocks
+    /// are a microsecond apart whatever time passes.
     pub clock_behind_us: u64,
     /// Transactions that wait for a block.
     pub waiting: usize,
@@ -196,8 +205,8 @@ impl Node {
     /// Opens or founds the chain of `genesis` in `store` and drives it with `key` until `shutdown`.
     ///
     /// # Errors
-    /// When the database cannot be read, holds another chain, or its blocks do not follow from each other; and when the
-    /// chain has other validators than this key.
+    /// When the database cannot be read, holds another chain, or its blocks do not follow from each
+    /// other; and when the chain has other validators than this key.
     pub async fn start(
         store: Arc<dyn Store>,
         genesis: Genesis,
@@ -252,8 +261,8 @@ impl Node {
         self.core.tip().ledger
     }
 
-    /// Takes a transaction for one of the next blocks. It is durable only once it is in one; see [`Node::wait_for`].
-    /// Checks signatures and may read the database.
+    /// Takes a transaction for one of the next blocks. It is durable only once it is in one; see
+    /// [`Node::wait_for`]. Checks signatures and may read the database.
     ///
     /// # Errors
     /// When the rules refuse it, too much is waiting, or the node has stopped.
@@ -320,14 +329,14 @@ impl Node {
         Ok(closed.map(SessionStatus::Closed))
     }
 
-    /// The proof that a session stands on this chain, by the last block's certificate: its opening, checkpoints,
-    /// closing and tombstone, as far as there are any.
+    /// The proof that a session stands on this chain, by the last block's certificate: its opening,
+    /// checkpoints, closing and tombstone, as far as there are any.
     pub fn prove(&self, session: &SessionId) -> Result<AnchorProof, NodeError> {
         self.core.prove(session)
     }
 
-    /// Follows new blocks. Whoever falls behind by more than [`SUBSCRIPTION_BLOCKS`] is told how many are lost and
-    /// finds them with [`Node::block`].
+    /// Follows new blocks. Whoever falls behind by more than [`SUBSCRIPTION_BLOCKS`] is told how
+    /// many are lost and finds them with [`Node::block`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<NewBlock>> {
         self.blocks.subscribe()
     }
@@ -355,9 +364,7 @@ impl Node {
             }
             tokio::select! {
                 block = blocks.recv() => {
-                    let refused = block.ok().and_then(|block| {
-                        block.refused.iter().find(|(other, _)| *other == id).map(|(_, why)| why.clone())
-                    });
+                    let refused = block.ok().and_then(|block| block.refusal(&id));
                     if let Some(refusal) = refused {
                         return Err(WaitError::Refused { id, refusal });
                     }

@@ -1,4 +1,5 @@
-//! The block store: typed reads and writes over the key-value database, and the chain as proofs read it.
+//! The block store: typed reads and writes over the key-value database, and the chain as proofs
+//! read it.
 
 use crate::error::NodeError;
 use crate::keys;
@@ -15,11 +16,12 @@ use lucid_store::{Batch, Store};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Blocks whose ids stand in one record, as a power of two; the tree's nodes below that level are computed from it.
+/// Blocks whose ids stand in one record, as a power of two; the tree's nodes below that level are
+/// computed from it.
 pub(crate) const GROUP_LEVEL: u32 = 5;
 pub(crate) const GROUP_BLOCKS: u64 = 1 << GROUP_LEVEL;
-/// How many blocks back an empty block's header is kept: a window of 7 days of blocks of 10 s. After that only its id
-/// stays, 32 bytes, which is all that proofs of other blocks need of it.
+/// How many blocks back an empty block's header is kept: a window of 7 days of blocks of 10 s.
+/// After that only its id stays, 32 bytes, which is all that proofs of other blocks need of it.
 pub const KEEP_EMPTY_BLOCKS: u64 = 60_480;
 /// Bytes of a part of something longer than a value may be.
 pub(crate) const PART_BYTES: usize = 64 << 10;
@@ -290,8 +292,8 @@ impl ChainStore {
         Ok(Some(height).filter(|height| *height < self.below))
     }
 
-    /// Removes what a commit that was cut off may have left, whole or torn, of how a block is found. The block itself
-    /// is written anew.
+    /// Removes what a commit that was cut off may have left, whole or torn, of how a block is
+    /// found. The block itself is written anew.
     pub(crate) fn clear_indexes(&self, block: &Block) -> Result<(), NodeError> {
         let height = block.header.height;
         let mut writer = Writer::new(&*self.store);
@@ -309,7 +311,8 @@ impl ChainStore {
         writer.apply()
     }
 
-    /// Writes what a committed block consists of and what is found by it. The head record is in the last batch.
+    /// Writes what a committed block consists of and what is found by it. The head record is in the
+    /// last batch.
     pub(crate) fn put_block(
         &self,
         block: &Block,
@@ -415,7 +418,8 @@ impl ChainStore {
         Ok(Some(Hash(hash.map_err(|_| missing(format!("history node {level}/{index}")))?)))
     }
 
-    /// The changes of the validators below `head`, with the certificates of the blocks that made them.
+    /// The changes of the validators below `head`, with the certificates of the blocks that made
+    /// them.
     fn changes(&self, head: u64) -> Result<Vec<(u64, ValidatorSet)>, NodeError> {
         let mut changes = Vec::new();
         let (mut from, end) = (keys::validators(0), keys::validators(head));
@@ -437,7 +441,8 @@ impl ChainStore {
     }
 }
 
-/// Whether nothing but its id is needed of an old block: it holds nothing and changed no validators.
+/// Whether nothing but its id is needed of an old block: it holds nothing and changed no
+/// validators.
 fn may_be_forgotten(header: &Header) -> bool {
     header.transaction_count == 0 && header.validators == header.next_validators
 }

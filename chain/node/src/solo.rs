@@ -1,7 +1,9 @@
-//! The engine of a chain of one: at every interval this node proposes, guards, signs alone and commits.
+//! The engine of a chain of one: at every interval this node proposes, guards, signs alone and
+//! commits.
 //!
-//! This is all that knows that there are no peers. A consensus engine calls the same [`Core`] functions from its own
-//! rounds: propose when asked for a value, guard before each vote, commit when a value is decided.
+//! This is all that knows that there are no peers. A consensus engine calls the same [`Core`]
+//! functions from its own rounds: propose when asked for a value, guard before each vote, commit
+//! when a value is decided.
 
 use crate::core::Core;
 use crate::error::NodeError;

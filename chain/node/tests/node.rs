@@ -348,7 +348,8 @@ async fn each_damaged_record_is_noticed_and_what_can_go_on_goes_on() {
                 .await;
         match opened {
             Ok((node, report)) => {
-                // The newest head record damaged: the block before is the head; it is made again from its guard.
+                // The newest head record damaged: the block before is the head; it is made again
+                // from its guard.
                 let lost = what == 'c' && report.height + 1 == head.height;
                 assert!(node.head().id == head.id || lost, "{shown}");
                 if matches!(what, 'c' | 'z') {

@@ -1,4 +1,5 @@
-//! Power cuts at every single write and sync of a working node: what was acknowledged is there, and nothing is replaced.
+//! Power cuts at every single write and sync of a working node: what was acknowledged is there, and
+//! nothing is replaced.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod support;

@@ -1,9 +1,10 @@
-//! The anchor proof: what a bundle carries so that anyone can check, offline, that a session stands on a chain.
+//! The anchor proof: what a bundle carries so that anyone can check, offline, that a session stands
+//! on a chain.
 //!
-//! It leads from the genesis to one certified block, the head of the proof, by those blocks alone that changed the
-//! validators; from the head's history root to the blocks that hold the session's transactions; and from their
-//! transaction roots to the transactions. It grows with the session's checkpoints and the logarithm of the chain's
-//! length, not with the blocks in between.
+//! It leads from the genesis to one certified block, the head of the proof, by those blocks alone
+//! that changed the validators; from the head's history root to the blocks that hold the session's
+//! transactions; and from their transaction roots to the transactions. It grows with the session's
+//! checkpoints and the logarithm of the chain's length, not with the blocks in between.
 
 mod prove;
 mod verify;
@@ -49,7 +50,8 @@ pub struct BlockPart {
     pub header: Header,
     /// Places, ascending, and transactions.
     pub transactions: Vec<(u32, Transaction)>,
-    /// The subset proof of these transactions in the header's transaction tree; none for no transactions.
+    /// The subset proof of these transactions in the header's transaction tree; none for no
+    /// transactions.
     pub path: Vec<Hash>,
 }
 
@@ -60,7 +62,8 @@ pub struct AnchorProof {
     pub genesis: Genesis,
     /// The changes of the validators up to the head, ascending.
     pub changes: Vec<SetChange>,
-    /// The blocks with the session's transactions, ascending. The last one is the head and need not have any.
+    /// The blocks with the session's transactions, ascending. The last one is the head and need not
+    /// have any.
     pub blocks: Vec<BlockPart>,
     /// The subset proof of all headers but the head's in the head's history tree.
     pub history: Vec<Hash>,

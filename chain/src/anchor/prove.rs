@@ -21,7 +21,8 @@ pub trait ChainSource: Nodes {
     fn certificate(&self, height: u64) -> Result<CommitCertificate, Self::Error>;
     /// The transactions of the block at `height`.
     fn transactions(&self, height: u64) -> Result<Vec<Transaction>, Self::Error>;
-    /// The blocks below `head` that changed the validators, ascending, each with those that sign after it.
+    /// The blocks below `head` that changed the validators, ascending, each with those that sign
+    /// after it.
     fn set_changes(&self, head: u64) -> Result<Vec<(u64, ValidatorSet)>, Self::Error>;
 }
 
@@ -55,7 +56,8 @@ pub enum ProveError<E: std::error::Error> {
     Tree(#[from] SubsetError),
 }
 
-/// Proves the transactions at `places` (height and place in the block) by the certified block at `head`.
+/// Proves the transactions at `places` (height and place in the block) by the certified block at
+/// `head`.
 pub fn prove<S: ChainSource>(
     genesis: &Genesis,
     source: &S,
@@ -105,8 +107,8 @@ fn block_part<S: ChainSource>(
     Ok(BlockPart { header, transactions, path })
 }
 
-/// The changes of the validators that a verifier must see: from each trusted set the furthest change that more than
-/// two thirds of it signed.
+/// The changes of the validators that a verifier must see: from each trusted set the furthest
+/// change that more than two thirds of it signed.
 fn changes<S: ChainSource>(
     genesis: &Genesis,
     source: &S,

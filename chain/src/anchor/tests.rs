@@ -108,7 +108,8 @@ fn parts_left_out_added_or_swapped_are_noticed() {
 
 #[test]
 fn the_life_of_a_session_is_checked_without_trust_in_the_ledger() {
-    // A block made by hand, in which the checkpoint stands without its opening, certified by the only node there is.
+    // A block made by hand, in which the checkpoint stands without its opening, certified by the
+    // only node there is.
     let mut pool = Pool::new(1);
     let device = key(1);
     pool.block(vec![pool.open(1, &device)]);

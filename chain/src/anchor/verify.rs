@@ -1,4 +1,5 @@
-//! Checks anchor proofs: from the genesis to the head, from the head to the blocks, from these to the session.
+//! Checks anchor proofs: from the genesis to the head, from the head to the blocks, from these to
+//! the session.
 
 use super::{AnchorProof, BlockPart};
 use crate::certificate::CertificateError;
@@ -25,7 +26,8 @@ pub enum AnchorError {
     #[error("change of validators at block {height} does not have the validators its header names")]
     ChangeSets { height: u64 },
     #[error(
-        "change of validators at block {height} is signed by {vouching} of the {trusted} trusted before; {quorum} are needed"
+        "change of validators at block {height} is signed by {vouching} of the {trusted} \
+         trusted before; {quorum} are needed"
     )]
     ChangeNotVouched { height: u64, vouching: usize, trusted: usize, quorum: usize },
     #[error(transparent)]
@@ -134,8 +136,9 @@ impl AnchorProof {
         })
     }
 
-    /// Walks from the genesis validators to those of the head: each change is final by its own signers, of whom more
-    /// than two thirds of the set trusted before must be part. Returns the last set.
+    /// Walks from the genesis validators to those of the head: each change is final by its own
+    /// signers, of whom more than two thirds of the set trusted before must be part. Returns the
+    /// last set.
     fn check_changes(&self, chain: &Hash) -> Result<&ValidatorSet, AnchorError> {
         let mut trusted = &self.genesis.validators;
         let mut last = 0;
@@ -231,7 +234,8 @@ struct Life<'p> {
 }
 
 impl Life<'_> {
-    /// The ledger has refused what is wrong here before it came into a block; a verifier trusts no ledger.
+    /// The ledger has refused what is wrong here before it came into a block; a verifier trusts no
+    /// ledger.
     fn take(&mut self, block: &BlockPart, tx: &Transaction) -> Result<(), AnchorError> {
         let id = tx.id();
         if tx.body().session() != Some(self.session) {

@@ -1,4 +1,5 @@
-//! What the ledger must know of the past and does not keep in its state: ended sessions and transactions taken.
+//! What the ledger must know of the past and does not keep in its state: ended sessions and
+//! transactions taken.
 
 use super::refusal::ArchiveError;
 use super::{Effect, Effects};
@@ -59,7 +60,8 @@ impl ClosedSession {
     }
 }
 
-/// Look-ups of the past. All nodes of a chain have the same past, so the answers are part of the ledger's rules.
+/// Look-ups of the past. All nodes of a chain have the same past, so the answers are part of the
+/// ledger's rules.
 pub trait Archive {
     /// The session, if it was ever closed.
     fn closed(&self, session: &SessionId) -> Result<Option<ClosedSession>, ArchiveError>;

@@ -1,7 +1,8 @@
-//! Credits: what each node did for the chain within the window, and the ranking that follows from it.
+//! Credits: what each node did for the chain within the window, and the ranking that follows from
+//! it.
 //!
-//! Counts are kept by the hour of block time, so the window moves in steps of an hour and the state stays small
-//! (at most 337 hours times 100 nodes) however short the block interval is.
+//! Counts are kept by the hour of block time, so the window moves in steps of an hour and the state
+//! stays small (at most 337 hours times 100 nodes) however short the block interval is.
 
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};
 use lucid_evidence::{Hash, PublicKey};
@@ -63,8 +64,8 @@ pub(crate) struct Credits {
 }
 
 impl Credits {
-    /// Moves to the hour of `time_us` and forgets what is older than the window. Block time only grows, so the
-    /// last hour is never after this one.
+    /// Moves to the hour of `time_us` and forgets what is older than the window. Block time only
+    /// grows, so the last hour is never after this one.
     pub(crate) fn advance(&mut self, time_us: u64, window_hours: u64) {
         let number = time_us / HOUR_US;
         if self.hours.back().is_none_or(|hour| hour.number < number) {
@@ -105,7 +106,8 @@ impl Credits {
     }
 
     pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self, CborError> {
-        /// Far above what blocks of a second give in the longest window; keeps sums from overflowing.
+        /// Far above what blocks of a second give in the longest window; keeps sums from
+        /// overflowing.
         const COUNT_MAX: u64 = 1 << 40;
         let mut hours = VecDeque::new();
         for _ in 0..d.array("credits", HOURS_MAX)? {
@@ -126,8 +128,9 @@ impl Credits {
     }
 }
 
-/// Ranks `nodes` for the block after `previous`: those in cooldown (`resting`, longest rested first) stand behind
-/// the others, which stand by score and then by BLAKE3(previous block id, node id).
+/// Ranks `nodes` for the block after `previous`: those in cooldown (`resting`, longest rested
+/// first) stand behind the others, which stand by score and then by BLAKE3(previous block id, node
+/// id).
 pub(crate) fn rank(
     nodes: &[PublicKey],
     totals: &BTreeMap<PublicKey, Counts>,

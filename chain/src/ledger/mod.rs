@@ -1,8 +1,9 @@
 //! The ledger: which transactions may stand in which block, and what follows from them.
 //!
-//! A driver calls, in this order: [`Ledger::pending`] to admit transactions as they come in, [`Ledger::propose`] on
-//! its turn, [`Ledger::validate`] on another's proposal, and [`Ledger::commit`] once more than two thirds have signed.
-//! All of them are functions of the ledger's state, the [`Archive`] of the past, and their arguments.
+//! A driver calls, in this order: [`Ledger::pending`] to admit transactions as they come in,
+//! [`Ledger::propose`] on its turn, [`Ledger::validate`] on another's proposal, and
+//! [`Ledger::commit`] once more than two thirds have signed. All of them are functions of the
+//! ledger's state, the [`Archive`] of the past, and their arguments.
 
 mod archive;
 mod credits;
@@ -43,7 +44,8 @@ pub const PROPOSAL_LIFETIME_BLOCKS: u64 = 60_480;
 pub const EPOCH_BLOCKS: u64 = 360;
 /// How many blocks a node must have been a validator for before its uptime counts against it.
 pub const UPTIME_SAMPLE_MIN_BLOCKS: u64 = 360;
-/// How far a proposed block's time may be ahead of the clock of a node that is to sign it, microseconds.
+/// How far a proposed block's time may be ahead of the clock of a node that is to sign it,
+/// microseconds.
 pub const CLOCK_AHEAD_MAX_US: u64 = 10_000_000;
 /// Longest snapshot that is read, in bytes.
 pub const SNAPSHOT_MAX_BYTES: usize = 64 << 20;
@@ -103,7 +105,8 @@ pub struct Ledger {
     state: State,
     /// The last block's header; none before the first block.
     head: Option<Header>,
-    /// The tree over the genesis hash and the ids of all blocks before the last: what the last header's root covers.
+    /// The tree over the genesis hash and the ids of all blocks before the last: what the last
+    /// header's root covers.
     history: Frontier,
 }
 
@@ -204,7 +207,8 @@ impl Ledger {
         self.state.totals()
     }
 
-    /// Who proposes the next block: the first entry in round 0, the next in round 1, and so on, in turn.
+    /// Who proposes the next block: the first entry in round 0, the next in round 1, and so on, in
+    /// turn.
     pub fn turns(&self) -> Vec<PublicKey> {
         self.state.ranking(&self.head_id())
     }
@@ -228,14 +232,15 @@ impl Ledger {
         Pending(working)
     }
 
-    /// The time a block proposed at `now_us` carries: the clock's, but always after the block before. While a clock
-    /// that was set back has not caught up, blocks are one microsecond apart.
+    /// The time a block proposed at `now_us` carries: the clock's, but always after the block
+    /// before. While a clock that was set back has not caught up, blocks are one microsecond apart.
     pub fn block_time(&self, now_us: u64) -> u64 {
         now_us.max(self.state.time_us.saturating_add(1))
     }
 
-    /// Builds the next block from those candidates that the rules allow, in the one order there is, so that the same
-    /// candidates give the same block whatever the order they come in. `last_commit` is the last block's certificate.
+    /// Builds the next block from those candidates that the rules allow, in the one order there is,
+    /// so that the same candidates give the same block whatever the order they come in.
+    /// `last_commit` is the last block's certificate.
     pub fn propose(
         &self,
         candidates: Vec<Transaction>,
@@ -307,7 +312,8 @@ impl Ledger {
         }
     }
 
-    /// Checks everything about a block but its own certificate and the clock; returns the state after it.
+    /// Checks everything about a block but its own certificate and the clock; returns the state
+    /// after it.
     fn follow(&self, block: &Block, archive: &impl Archive) -> Result<Working, BlockRefusal> {
         let header = &block.header;
         let expected = self.state.height + 1;
@@ -375,8 +381,8 @@ impl Ledger {
         Err(BlockRefusal::NotItsTurn { proposer, height: block.header.height, round })
     }
 
-    /// Checks a proposed block before signing it: that it follows, that its proposer had a turn up to `round`, and
-    /// that its time is not ahead of this node's clock.
+    /// Checks a proposed block before signing it: that it follows, that its proposer had a turn up
+    /// to `round`, and that its time is not ahead of this node's clock.
     pub fn validate(
         &self,
         block: &Block,
@@ -385,7 +391,8 @@ impl Ledger {
         archive: &impl Archive,
     ) -> Result<Effects, BlockRefusal> {
         let (found, limit_us) = (block.header.time_us, CLOCK_AHEAD_MAX_US);
-        // A block one microsecond after the last is right even where a clock that ran ahead made that one.
+        // A block one microsecond after the last is right even where a clock that ran ahead made
+        // that one.
         if found > now_us.saturating_add(limit_us) && found > self.state.time_us.saturating_add(1) {
             return Err(BlockRefusal::TimeAhead { found, now: now_us, limit_us });
         }
@@ -393,7 +400,8 @@ impl Ledger {
         Ok(self.follow(block, archive)?.effects)
     }
 
-    /// Takes a block that more than two thirds have signed. The caller then brings the effects into the archive.
+    /// Takes a block that more than two thirds have signed. The caller then brings the effects into
+    /// the archive.
     pub fn commit(
         &mut self,
         block: &Block,

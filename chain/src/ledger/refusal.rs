@@ -45,7 +45,8 @@ pub enum Refusal {
     #[error("session {session} has a checkpoint of {have} leaves; one of {offered} is not larger")]
     NotLarger { session: SessionId, have: u64, offered: u64 },
     #[error(
-        "closing of session {session} has {offered} leaves, its last checkpoint {have} or the same with another root"
+        "closing of session {session} has {offered} leaves, its last checkpoint {have} or the \
+         same with another root"
     )]
     CloseContradicts { session: SessionId, have: u64, offered: u64 },
     #[error("session {0} has a tombstone already")]
@@ -81,7 +82,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The transaction, or another that does the same, has been taken already: for whoever sent it, that is success.
+    /// The transaction, or another that does the same, has been taken already: for whoever sent it,
+    /// that is success.
     pub fn is_repeated(&self) -> bool {
         matches!(
             self,
@@ -99,7 +101,8 @@ pub enum BlockRefusal {
     #[error("block time {found} is not after the time {previous} of the block before")]
     TimeNotAfter { found: u64, previous: u64 },
     #[error(
-        "block time {found} is more than {limit_us} microseconds ahead of this node's clock at {now}"
+        "block time {found} is more than {limit_us} microseconds ahead of this node's clock at \
+         {now}"
     )]
     TimeAhead { found: u64, now: u64, limit_us: u64 },
     #[error("{proposer} has no turn to propose block {height} up to round {round}")]

@@ -1,7 +1,8 @@
 //! The state of the ledger: everything the next block's rules need, and nothing that only grows.
 //!
-//! Ended sessions leave the state; what is known of them is looked up in an [`Archive`](super::Archive), and the
-//! state commits to them through the log of session events, whose tree frontier stays in it.
+//! Ended sessions leave the state; what is known of them is looked up in an
+//! [`Archive`](super::Archive), and the state commits to them through the log of session events,
+//! whose tree frontier stays in it.
 
 use super::credits::{self, Counts, Credits};
 use super::{NODE_RECORDS_MAX, PROPOSALS_MAX, SESSIONS_PER_NODE_MAX};

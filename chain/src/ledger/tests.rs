@@ -422,7 +422,8 @@ fn a_snapshot_is_the_ledger_and_nothing_else_passes_for_one() {
     for at in 0..snapshot.len() {
         let mut changed = snapshot.clone();
         changed[at] ^= 1;
-        // Only the genesis and the header can differ and still fit together; then it is another block.
+        // Only the genesis and the header can differ and still fit together; then it is another
+        // block.
         if let Ok(ledger) = Ledger::restore(&changed) {
             assert_ne!(
                 ledger.head_id(),
@@ -471,7 +472,8 @@ proptest! {
         let (a, b) = (key(1), key(2));
         let round = vec![
             first.open(1, &a), first.open(2, &b), first.checkpoint(1, 1), first.checkpoint(1, 4),
-            first.checkpoint(2, 2), first.close(2, 2, &b), first.tombstone(2, &b), first.open(3, &a),
+            first.checkpoint(2, 2), first.close(2, 2, &b), first.tombstone(2, &b),
+            first.open(3, &a),
             proposal(&first, 1, Parameter::Window, 3),
         ];
         let shuffled = order.iter().map(|at| round[*at].clone()).collect();
@@ -482,7 +484,9 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_no_block_and_no_snapshot(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_are_no_block_and_no_snapshot(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
         let _ = Block::from_bytes(&bytes);
         let _ = Ledger::restore(&bytes);
         let _ = CommitCertificate::from_bytes(&bytes);

@@ -1,4 +1,5 @@
-//! The rules: what each kind of transaction needs and does, on a copy of the state that is kept or thrown away.
+//! The rules: what each kind of transaction needs and does, on a copy of the state that is kept or
+//! thrown away.
 
 use super::archive::{Archive, ClosedSession};
 use super::credits::{Counts, ELIGIBLE_UPTIME_PERMILLE};
@@ -55,7 +56,8 @@ impl Working {
                     state.credits.count(*key, Counts { signed: 1, ..Counts::default() });
                 }
             }
-            // Whoever had a turn in a round before the deciding one and whose block it is not has missed it.
+            // Whoever had a turn in a round before the deciding one and whose block it is not has
+            // missed it.
             for key in state.turns.iter().take(commit.round as usize) {
                 if Some(key) != previous_proposer {
                     state.credits.count(*key, Counts { missed: 1, ..Counts::default() });
@@ -68,7 +70,8 @@ impl Working {
         state.remember_proposer(proposer);
     }
 
-    /// What follows at the end of a block: proposals that ran out, uptime at the end of an epoch, the next validators.
+    /// What follows at the end of a block: proposals that ran out, uptime at the end of an epoch,
+    /// the next validators.
     pub(crate) fn finish(&mut self) {
         let height = self.state.height;
         self.state.proposals.retain(|_, proposal| proposal.until > height);
@@ -91,8 +94,8 @@ impl Working {
         }
     }
 
-    /// Suspends nodes whose uptime is too low, fewer than a third of the validators at a time, lowest first, and takes
-    /// back those for which nothing bad is left in the window.
+    /// Suspends nodes whose uptime is too low, fewer than a third of the validators at a time,
+    /// lowest first, and takes back those for which nothing bad is left in the window.
     fn weigh_uptime(&mut self) {
         let totals = self.state.totals();
         let uptime = |key: &PublicKey| {
@@ -413,7 +416,8 @@ impl Working {
         Ok(())
     }
 
-    /// Adopts a proposal that more than two thirds of the validators are for, drops one that cannot be adopted.
+    /// Adopts a proposal that more than two thirds of the validators are for, drops one that cannot
+    /// be adopted.
     fn count_votes(&mut self, id: TxId) {
         let Some(open) = self.state.proposals.get(&id) else { return };
         let among = |votes: &BTreeSet<PublicKey>| {

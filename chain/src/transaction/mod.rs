@@ -1,8 +1,9 @@
 //! Transactions: what nodes put on the chain, each a COSE_Sign1 whose content type names its kind.
 //!
-//! The bytes of a transaction are the signed structure itself, nothing around it, and its id is the hash of its leaf
-//! in the block's transaction tree. Reading checks the shape alone; who must have signed is known to the ledger
-//! ([`Transaction::verify`] takes the key), because a checkpoint is signed by a key that another transaction named.
+//! The bytes of a transaction are the signed structure itself, nothing around it, and its id is the
+//! hash of its leaf in the block's transaction tree. Reading checks the shape alone; who must have
+//! signed is known to the ledger ([`Transaction::verify`] takes the key), because a checkpoint is
+//! signed by a key that another transaction named.
 
 mod node;
 mod session;
@@ -154,7 +155,8 @@ impl Body {
         }
     }
 
-    /// The key that must have signed it, where the transaction itself names it. Only a checkpoint does not.
+    /// The key that must have signed it, where the transaction itself names it. Only a checkpoint
+    /// does not.
     pub fn signer(&self) -> Option<&PublicKey> {
         match self {
             Body::NodeRegister(body) => Some(&body.sponsor),
@@ -326,8 +328,9 @@ impl Transaction {
         &self.bytes
     }
 
-    /// The key by which a block sorts its transactions: kind, then session and tree size for checkpoints, then id.
-    /// An opening stands before its checkpoints, these by size, the closing after them, whatever came in first.
+    /// The key by which a block sorts its transactions: kind, then session and tree size for
+    /// checkpoints, then id. An opening stands before its checkpoints, these by size, the closing
+    /// after them, whatever came in first.
     pub fn order(&self) -> (Kind, [u8; 16], u64, TxId) {
         let (session, size) = match &self.body {
             Body::Checkpoint(body) => (*body.session.as_bytes(), body.tree_size),

@@ -1,4 +1,5 @@
-//! The transactions of nodes: joining and leaving, parameters, and statements about things outside the chain.
+//! The transactions of nodes: joining and leaving, parameters, and statements about things outside
+//! the chain.
 
 use super::{head, open_map};
 use crate::parameters::Parameter;
@@ -11,12 +12,14 @@ pub const NODE_NAME_MAX_BYTES: usize = 64;
 pub const NOTE_MAX_BYTES: usize = 128;
 const REGISTRATION_CONTEXT: &[u8] = b"lucid 2026-11 node registration v1";
 
-/// What a joining node signs to show that it holds its key: context, genesis hash, its key, its sponsor's key.
+/// What a joining node signs to show that it holds its key: context, genesis hash, its key, its
+/// sponsor's key.
 pub fn registration_bytes(chain: &Hash, node: &PublicKey, sponsor: &PublicKey) -> Vec<u8> {
     [REGISTRATION_CONTEXT, &chain.0, node.as_bytes(), sponsor.as_bytes()].concat()
 }
 
-/// A node joins the pool. Signed by its sponsor, a validator; the new node's own signature stands within.
+/// A node joins the pool. Signed by its sponsor, a validator; the new node's own signature stands
+/// within.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRegister {
     /// The genesis hash of the chain.
@@ -86,7 +89,8 @@ impl NodeRetire {
     }
 }
 
-/// A validator proposes another value of a parameter, and votes for it with this. Signed by the node.
+/// A validator proposes another value of a parameter, and votes for it with this. Signed by the
+/// node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterProposal {
     /// The genesis hash of the chain.
@@ -97,7 +101,8 @@ pub struct ParameterProposal {
     pub parameter: Parameter,
     /// The value it should take, in its unit.
     pub value: u32,
-    /// When by the node's clock, microseconds since 1970; it tells a repeated proposal from the one before.
+    /// When by the node's clock, microseconds since 1970; it tells a repeated proposal from the one
+    /// before.
     pub time_us: u64,
 }
 

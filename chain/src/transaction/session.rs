@@ -1,4 +1,5 @@
-//! The transactions of a session's life: opening, closing, tombstone. Checkpoints are `lucid_evidence`'s own.
+//! The transactions of a session's life: opening, closing, tombstone. Checkpoints are
+//! `lucid_evidence`'s own.
 
 use super::{head, open_map};
 use lucid_evidence::cbor::{CborError, Decoder};
@@ -7,7 +8,8 @@ use lucid_evidence::{Hash, PublicKey, SessionId};
 /// Longest reason of a tombstone, in bytes.
 pub const REASON_MAX_BYTES: usize = 256;
 
-/// Opens a session: uses its id up and names the key that signs its checkpoints. Signed by the device key.
+/// Opens a session: uses its id up and names the key that signs its checkpoints. Signed by the
+/// device key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOpen {
     /// The genesis hash of the chain.
@@ -45,7 +47,8 @@ impl SessionOpen {
     }
 }
 
-/// Closes a session: no checkpoint comes after it. Signed by the device key, because the session's secret is gone.
+/// Closes a session: no checkpoint comes after it. Signed by the device key, because the session's
+/// secret is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionClose {
     /// The genesis hash of the chain.

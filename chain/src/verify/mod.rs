@@ -1,7 +1,8 @@
-//! The whole verdict on a bundle: what the evidence crate finds in its content, and whether a chain vouches for it.
+//! The whole verdict on a bundle: what the evidence crate finds in its content, and whether a chain
+//! vouches for it.
 //!
-//! `lucid verify` is this and a file. It needs no network, no key and no device. A check that cannot be made is never a
-//! pass, and the worst finding decides.
+//! `lucid verify` is this and a file. It needs no network, no key and no device. A check that
+//! cannot be made is never a pass, and the worst finding decides.
 
 mod report;
 mod trust;
@@ -18,8 +19,8 @@ use lucid_evidence::tree::{Blake3, Tree};
 use lucid_evidence::{Findings, Verdict};
 use std::collections::BTreeSet;
 
-/// Reads the bundle in `source`, checks all of it, and compares it with what `trust` expects. `progress` is told bytes
-/// checked and bytes in all, from several threads.
+/// Reads the bundle in `source`, checks all of it, and compares it with what `trust` expects.
+/// `progress` is told bytes checked and bytes in all, from several threads.
 pub fn bundle(source: &dyn ReadAt, trust: &Trust, progress: &(dyn Fn(u64, u64) + Sync)) -> Report {
     judge(bundle::read(source, progress), trust)
 }

@@ -284,17 +284,21 @@ impl Report {
     fn explain(&mut self, verdict: Verdict, anchored: Option<&Anchored>) {
         let says = match verdict {
             Verdict::Valid => {
-                "What is in this bundle is what the device recorded, in that order, and nothing of it was changed \
+                "What is in this bundle is what the device recorded, in that order, and nothing \
+                 of it was changed \
                  since the chain vouched for it."
             }
             Verdict::Tampered => {
-                "Something in this bundle contradicts a hash, a signature or an order. Do not rely on it."
+                "Something in this bundle contradicts a hash, a signature or an order. Do not \
+                 rely on it."
             }
             Verdict::Incomplete => {
-                "Something that the manifest counts is missing, or the file was cut. Ask for a complete copy."
+                "Something that the manifest counts is missing, or the file was cut. Ask for a \
+                 complete copy."
             }
             Verdict::Unverifiable => {
-                "This bundle cannot be judged as it is. That is neither a proof for it nor against it."
+                "This bundle cannot be judged as it is. That is neither a proof for it nor \
+                 against it."
             }
         };
         self.says.push(says.to_owned());
@@ -314,7 +318,8 @@ impl Report {
             {
                 let withheld = recording.chunks - recording.included_chunks;
                 self.says.push(format!(
-                    "{withheld} of {} chunks are withheld; they exist and nothing about them is shown.",
+                    "{withheld} of {} chunks are withheld; they exist and nothing about them is \
+                     shown.",
                     recording.chunks
                 ));
             }
@@ -327,18 +332,23 @@ impl Report {
         }
         if anchored.validators == 1 {
             self.does_not_say.push(
-                "That anyone but the device's own chain saw it: there is 1 of 1 witness, and its clock is its own."
+                "That anyone but the device's own chain saw it: there is 1 of 1 witness, and \
+                 its clock is its own."
                     .to_owned(),
             );
         }
         if !self.device.as_ref().is_some_and(|device| device.checked) {
             self.does_not_say.push(
-                "Whose device it is: compare its fingerprint with the one you know (--expect-device).".to_owned(),
+                "Whose device it is: compare its fingerprint with the one you know \
+                 (--expect-device)."
+                    .to_owned(),
             );
         }
         if !self.chain.as_ref().is_some_and(|chain| chain.checked) {
             self.does_not_say.push(
-                "Whose chain it is: compare its genesis hash with the one you know (--expect-chain).".to_owned(),
+                "Whose chain it is: compare its genesis hash with the one you know \
+                 (--expect-chain)."
+                    .to_owned(),
             );
         }
         self.does_not_say.push(

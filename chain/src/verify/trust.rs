@@ -19,7 +19,8 @@ pub struct Trust {
 pub enum TrustError {
     /// A line is neither a device nor a chain.
     #[error(
-        "line {line} of the trust file: expected `device` or `chain` and 64 hexadecimal digits, found {found:?}"
+        "line {line} of the trust file: expected `device` or `chain` and 64 hexadecimal digits, \
+         found {found:?}"
     )]
     Line {
         /// Its number, from 1.
@@ -36,7 +37,8 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// Reads a trust file: a line each `device FINGERPRINT` or `chain GENESIS`, `#` begins a comment.
+    /// Reads a trust file: a line each `device FINGERPRINT` or `chain GENESIS`, `#` begins a
+    /// comment.
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let mut trust = Trust::default();
         for (number, line) in text.lines().enumerate() {

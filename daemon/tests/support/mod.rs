@@ -33,6 +33,16 @@ pub fn run(command: &mut Command) -> (i32, String) {
     (status.code().unwrap_or(-1), String::from_utf8_lossy(&stderr).into_owned())
 }
 
+/// A process that ends with the test, however that ends.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _ended_already = self.0.wait();
+    }
+}
+
 /// A running daemon.
 pub struct Daemon {
     child: Child,

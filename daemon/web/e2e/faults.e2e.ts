@@ -10,7 +10,12 @@ import { startFixture } from "./fixture/server.mjs";
 
 interface Fixture {
   url: string;
-  world: { sessions: (Session & { note: string | null })[]; tokens: Set<string>; sources: unknown[]; exports: unknown[] };
+  world: {
+    sessions: (Session & { note: string | null })[];
+    tokens: Set<string>;
+    sources: unknown[];
+    exports: unknown[];
+  };
   emit: (name: string, data: unknown) => void;
   dropListeners: () => void;
   close: () => Promise<void>;
@@ -48,7 +53,9 @@ describe("a busy device", () => {
     await page.getByRole("heading", { level: 1, name: "No, not all of it" }).waitFor();
     await page.getByText(/Quarantined: chunk 4/).waitFor();
     await accessible(page, "home with damage");
-    expect((await page.locator(".strip", { hasText: "Front gate" }).innerText()).replaceAll("\u00a0", " ")).toMatch(/2 gaps of 24 s in all/);
+    expect((await page.locator(".strip", { hasText: "Front gate" }).innerText()).replaceAll("\u00a0", " ")).toMatch(
+      /2 gaps of 24 s in all/,
+    );
     const gap = page.locator(".lines li", { hasText: "20\u00a0s without a picture, Front gate" });
     await gap.getByRole("link", { name: "recording" }).focus();
     await page.keyboard.press("Enter");
@@ -60,7 +67,11 @@ describe("a busy device", () => {
     const session = device.world.sessions.find((one) => one.note !== null);
     await page.goto(`${device.url}/#/recordings/${session?.id}?t=30`);
     const video = page.locator(".player video");
-    await page.waitForFunction(() => Math.abs((document.querySelector<HTMLVideoElement>(".player video")?.currentTime ?? 0) - 30) < 1, undefined, { timeout: 15_000 });
+    await page.waitForFunction(
+      () => Math.abs((document.querySelector<HTMLVideoElement>(".player video")?.currentTime ?? 0) - 30) < 1,
+      undefined,
+      { timeout: 15_000 },
+    );
     expect(await page.locator(".timeline .hole").count()).toBe(2);
     await page.locator(".timeline .hole span").first().getByText("gap 20").waitFor();
     // Media second 40 lies 20 s later on the wall clock: the gap of 20 s is before it.
@@ -69,7 +80,11 @@ describe("a busy device", () => {
     // Skipping: playback goes from second 31.5 of the media over the hole without stopping.
     await video.evaluate((element: HTMLVideoElement) => (element.currentTime = 31.5));
     await page.getByRole("button", { name: "Play", exact: true }).click();
-    await page.waitForFunction(() => (document.querySelector<HTMLVideoElement>(".player video")?.currentTime ?? 0) > 32.5, undefined, { timeout: 10_000 });
+    await page.waitForFunction(
+      () => (document.querySelector<HTMLVideoElement>(".player video")?.currentTime ?? 0) > 32.5,
+      undefined,
+      { timeout: 10_000 },
+    );
     expect(await page.getByText("No picture was recorded here").count()).toBe(0);
     await page.getByRole("button", { name: "Pause" }).click();
     // Waiting it out: at 16x the 20 s take a little over one second, and the reason is shown meanwhile.
@@ -92,7 +107,9 @@ describe("a busy device", () => {
     await page.getByRole("button", { name: "Show older" }).click();
     await page.locator("tbody tr").nth(60).waitFor();
     await page.getByLabel("State").selectOption("deleted");
-    await page.waitForFunction(() => [...document.querySelectorAll("tbody tr")].every((row) => row.getAttribute("data-state") === "deleted"));
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("tbody tr")].every((row) => row.getAttribute("data-state") === "deleted"),
+    );
     expect(page.url()).toContain("state=deleted");
     await page.getByLabel("From (UTC+1)").fill("2031-01-01T00:00");
     await page.getByText("No recording matches").waitFor();
@@ -136,7 +153,18 @@ describe("a device with trouble", () => {
   it("polls while it gets no events, and says so", async () => {
     const { page } = seen;
     await page.getByText("Live", { exact: true }).waitFor();
-    await page.route("**/api/v1/events", (route) => route.fulfill({ status: 503, contentType: "application/problem+json", headers: { "Retry-After": "5" }, body: JSON.stringify({ type: "urn:lucid:problem:too-many-listeners", title: "Too many listeners", status: 503 }) }));
+    await page.route("**/api/v1/events", (route) =>
+      route.fulfill({
+        status: 503,
+        contentType: "application/problem+json",
+        headers: { "Retry-After": "5" },
+        body: JSON.stringify({
+          type: "urn:lucid:problem:too-many-listeners",
+          title: "Too many listeners",
+          status: 503,
+        }),
+      }),
+    );
     device.dropListeners();
     await page.getByText("Live, by polling").waitFor();
     Object.assign(device.world.sources[0] as object, { name: "Renamed meanwhile" });
@@ -162,9 +190,12 @@ describe("a device with trouble", () => {
     let refused = 0;
     await page.route("**/live", (route) => {
       refused += 1;
-      return refused <= 5 ? route.fulfill({ status: 404, contentType: "application/problem+json", body: "{}" }) : route.continue();
+      return refused <= 5
+        ? route.fulfill({ status: 404, contentType: "application/problem+json", body: "{}" })
+        : route.continue();
     });
     await page.goto(`${device.url}/#/device`);
+    await page.getByRole("heading", { name: "Components" }).waitFor();
     await page.goto(`${device.url}/#/`);
     await untilMoving(page, "figure.live video", 15_000);
     expect(refused).toBeGreaterThan(5);
@@ -173,7 +204,18 @@ describe("a device with trouble", () => {
   it("shows what the device refuses, title and detail", async () => {
     const { page } = seen;
     await page.goto(`${device.url}/#/sources`);
-    await page.route("**/sessions/*/stop", (route) => route.fulfill({ status: 507, contentType: "application/problem+json", body: JSON.stringify({ type: "urn:lucid:problem:disk-full", title: "The disk is full", status: 507, detail: "what is left is on legal hold" }) }));
+    await page.route("**/sessions/*/stop", (route) =>
+      route.fulfill({
+        status: 507,
+        contentType: "application/problem+json",
+        body: JSON.stringify({
+          type: "urn:lucid:problem:disk-full",
+          title: "The disk is full",
+          status: 507,
+          detail: "what is left is on legal hold",
+        }),
+      }),
+    );
     await page.getByRole("button", { name: /^Stop recording/ }).click();
     const alert = page.getByRole("alert");
     await alert.getByText("The disk is full").waitFor();
@@ -214,7 +256,13 @@ describe("a device with trouble", () => {
     // Tab goes round inside the dialog and never behind it.
     for (let n = 0; n < 20; n += 1) {
       await page.keyboard.press("Tab");
-      expect(await page.evaluate(() => document.activeElement === document.body || document.querySelector("dialog")?.contains(document.activeElement))).toBe(true);
+      expect(
+        await page.evaluate(
+          () =>
+            document.activeElement === document.body ||
+            document.querySelector("dialog")?.contains(document.activeElement),
+        ),
+      ).toBe(true);
     }
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });

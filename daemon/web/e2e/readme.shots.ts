@@ -61,7 +61,11 @@ it("takes the pictures", async () => {
   await until<Session>(page, `/sessions/${id}`, (one) => one.anchored !== null && one.ended_at !== null, 60_000);
 
   await page.goto(`${target.url}/#/recordings/${id}`);
-  await page.waitForFunction(() => (document.querySelector<HTMLVideoElement>(".player video")?.readyState ?? 0) >= 2, undefined, { timeout: 20_000 });
+  await page.waitForFunction(
+    () => (document.querySelector<HTMLVideoElement>(".player video")?.readyState ?? 0) >= 2,
+    undefined,
+    { timeout: 20_000 },
+  );
   await page.getByRole("slider").focus();
   for (let n = 0; n < 3; n += 1) await page.keyboard.press("ArrowRight");
   await page.waitForTimeout(800);
@@ -77,10 +81,17 @@ it("takes the pictures", async () => {
   await shoot(page, "export");
   await page.getByRole("button", { name: "Start export" }).click();
   await until<ListPage<ExportJob>>(page, "/exports", (list) => list.items[0]?.state === "done", 60_000);
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("[data-export]").first().getByRole("link", { name: "Download" }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.locator("[data-export]").first().getByRole("link", { name: "Download" }).click(),
+  ]);
   const path = await download.path();
   await page.goto(`${target.url}/#/verify`);
-  await page.locator("input[type=file]").setInputFiles({ name: download.suggestedFilename(), mimeType: "application/zip", buffer: (await import("node:fs")).readFileSync(path) });
+  await page.locator("input[type=file]").setInputFiles({
+    name: download.suggestedFilename(),
+    mimeType: "application/zip",
+    buffer: (await import("node:fs")).readFileSync(path),
+  });
   await page.locator("[data-verdict]").waitFor({ timeout: 60_000 });
   await shoot(page, "verify", true);
 });

@@ -48,16 +48,28 @@ interface Violation {
 export async function accessible(page: Page, where: string): Promise<void> {
   await page.evaluate(axeSource);
   const violations = await page.evaluate(async () => {
-    const run = (window as unknown as { axe: { run: (root: Document, options: unknown) => Promise<{ violations: Violation[] }> } }).axe;
-    const result = await run.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+    const run = (
+      window as unknown as { axe: { run: (root: Document, options: unknown) => Promise<{ violations: Violation[] }> } }
+    ).axe;
+    const result = await run.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    });
     return result.violations;
   });
-  expect(violations.map((one) => `${where}: ${one.id} (${one.impact}) ${one.nodes.map((node) => `${node.target.join(" ")}: ${node.failureSummary}`).join("; ")}`)).toEqual([]);
+  expect(
+    violations.map(
+      (one) =>
+        `${where}: ${one.id} (${one.impact}) ${one.nodes.map((node) => `${node.target.join(" ")}: ${node.failureSummary}`).join("; ")}`,
+    ),
+  ).toEqual([]);
 }
 
 /** No horizontal scrolling: everything fits the width. */
 export async function fits(page: Page, where: string): Promise<void> {
-  const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  const [content, width] = await page.evaluate(() => [
+    document.documentElement.scrollWidth,
+    document.documentElement.clientWidth,
+  ]);
   expect(content, `${where} is wider than the screen`).toBeLessThanOrEqual(width ?? 0);
 }
 
@@ -72,7 +84,10 @@ export async function until<T>(page: Page, path: string, done: (answer: T) => bo
   for (;;) {
     const answer = await read<T>(page, path);
     if (done(answer)) return answer;
-    if (Date.now() > end) throw new Error(`${path} did not get there within ${timeoutMs} ms; last: ${JSON.stringify(answer).slice(0, 800)}`);
+    if (Date.now() > end)
+      throw new Error(
+        `${path} did not get there within ${timeoutMs} ms; last: ${JSON.stringify(answer).slice(0, 800)}`,
+      );
     await page.waitForTimeout(250);
   }
 }

@@ -29,8 +29,20 @@ export async function startTarget(): Promise<Target> {
 async function startBinary(bin: string): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "lucid-e2e-"));
   const ready = join(dir, "ready.json");
-  const args = ["serve", "--data-dir", join(dir, "data"), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--ready-file", ready];
-  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const args = [
+    "serve",
+    "--data-dir",
+    join(dir, "data"),
+    "--http",
+    "127.0.0.1:0",
+    "--https",
+    "127.0.0.1:0",
+    "--ready-file",
+    ready,
+  ];
+  // The daemon takes LUCID_* for its configuration and refuses names it does not know; ours are for the tests.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LUCID_")));
+  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"], env });
   let output = "";
   child.stdout.on("data", (part: Buffer) => (output += part.toString()));
   child.stderr.on("data", (part: Buffer) => (output += part.toString()));
@@ -47,7 +59,12 @@ async function startBinary(bin: string): Promise<Target> {
   const addresses = JSON.parse(readFileSync(ready, "utf8")) as { http: string | null; https: string | null };
   // HTTPS is what an operator opens from another machine; LUCID_PLAIN=1 takes the plain address of the device itself.
   const url = (process.env["LUCID_PLAIN"] ? addresses.http : addresses.https) ?? addresses.http ?? "";
-  return { url: url.replace(/^(https?:\/\/)[^:/]+/, "$1127.0.0.1"), claimCode: claimCode() ?? "", kind: "binary", close: () => end(child, dir) };
+  return {
+    url: url.replace(/^(https?:\/\/)[^:/]+/, "$1127.0.0.1"),
+    claimCode: claimCode() ?? "",
+    kind: "binary",
+    close: () => end(child, dir),
+  };
 }
 
 async function end(child: ChildProcess, dir: string): Promise<void> {

@@ -176,7 +176,7 @@ fn each_block(path: &Path, first: u64, mut see: impl FnMut(u64, String)) -> Resu
 }
 
 /// The files of a volume with their lengths, without the seal itself.
-fn files(dir: &Path) -> Result<Vec<(String, u64)>, StoreError> {
+pub(crate) fn files(dir: &Path) -> Result<Vec<(String, u64)>, StoreError> {
     let mut files = Vec::new();
     let entries = fs::read_dir(dir).map_err(|e| StoreError::io("list", dir, e))?;
     for entry in entries {

@@ -15,6 +15,9 @@ const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Volumes waiting to be sealed; a writer that is faster than that waits.
 const SEAL_QUEUE_MAX: usize = 1;
 
+/// Openings granted to the engine to come to rest before a volume is sealed; two are the rule.
+const REST_OPENINGS_MAX: u32 = 6;
+
 /// What callers ask of the writer.
 pub(super) enum Command {
     /// Store these and say where.
@@ -194,12 +197,21 @@ impl Shared {
         }
         database.take();
         lock(&self.open).retain(|id| *id != volume);
-        // Opened once more, so that the engine brings its files to rest: it writes its snapshot
-        // now and nothing at later openings.
-        let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
-        let rested = Volume::new(Self::name(volume), engine)?;
-        let (records, bytes_stored) = rested.totals()?;
-        drop(rested);
+        // Opened until the engine leaves its files as they are: it writes a snapshot of what it
+        // found, and after a power cut it may take more than one opening to clear the tail.
+        let mut before = None;
+        let (mut records, mut bytes_stored) = (0, 0);
+        for _ in 0..REST_OPENINGS_MAX {
+            let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
+            let rested = Volume::new(Self::name(volume), engine)?;
+            (records, bytes_stored) = rested.totals()?;
+            drop(rested);
+            let files = seal::files(&dir)?;
+            if before.as_ref() == Some(&files) {
+                break;
+            }
+            before = Some(files);
+        }
         let known = lock(&slot.facts).info.clone();
         let created_us = known.map_or_else(now_us, |info| info.created_us);
         seal::write(&dir, created_us, records, bytes_stored)?;

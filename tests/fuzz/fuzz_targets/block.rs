@@ -1,4 +1,4 @@
-//! libFuzzer's way into blocks.
+//! libFuzzer's way into a block.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| lucid_tests::targets::block(data));

@@ -1,4 +1,5 @@
-//! What the tests of the node share: a device with its chain, and an engine that dies where it is told to.
+//! What the tests of the node share: a device with its chain, and an engine that dies where it is
+//! told to.
 #![allow(dead_code)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // a helper of tests, which the lint does not see to be one
 

@@ -4,16 +4,31 @@ import { Problem, api, problemFrom, query, whenSignedOut } from "./api";
 afterEach(() => vi.unstubAllGlobals());
 
 const answer = (status: number, body: string, headers: Record<string, string> = {}) =>
-  vi.stubGlobal("fetch", vi.fn(async () => new Response(status === 204 ? null : body, { status, headers })));
+  vi.stubGlobal(
+    "fetch",
+    vi.fn(async () => new Response(status === 204 ? null : body, { status, headers })),
+  );
 
 describe("problem documents", () => {
   it("keeps title, detail, slug, fields and the wait", () => {
     const got = problemFrom(
       429,
-      { type: "urn:lucid:problem:too-many-attempts", title: "Too many attempts", status: 429, detail: "wait 30 s", errors: [{ field: "code", message: "wrong length" }] },
+      {
+        type: "urn:lucid:problem:too-many-attempts",
+        title: "Too many attempts",
+        status: 429,
+        detail: "wait 30 s",
+        errors: [{ field: "code", message: "wrong length" }],
+      },
       "30",
     );
-    expect(got).toMatchObject({ slug: "too-many-attempts", title: "Too many attempts", detail: "wait 30 s", fields: { code: "wrong length" }, retryAfterS: 30 });
+    expect(got).toMatchObject({
+      slug: "too-many-attempts",
+      title: "Too many attempts",
+      detail: "wait 30 s",
+      fields: { code: "wrong length" },
+      retryAfterS: 30,
+    });
   });
   it("an answer that is no problem document still names its status", () => {
     expect(problemFrom(502, "<html>", null)).toMatchObject({ title: "The device answered 502", retryAfterS: null });
@@ -32,7 +47,10 @@ describe("calls", () => {
     expect(out).toHaveBeenCalledOnce();
   });
   it("a device that does not answer is told apart from one that refuses", async () => {
-    vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("failed to fetch"))));
+    vi.stubGlobal(
+      "fetch",
+      vi.fn(async () => Promise.reject(new TypeError("failed to fetch"))),
+    );
     await expect(api.health()).rejects.toMatchObject({ unreachable: true });
   });
   it("no content is no content", async () => {

@@ -105,7 +105,12 @@ async function call<T>(path: string, { method = "GET", body, expect401 = false, 
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(0, "unreachable", "The device does not answer", "Check that it is switched on and that this computer is on the same network. This page keeps trying.");
+    throw new Problem(
+      0,
+      "unreachable",
+      "The device does not answer",
+      "Check that it is switched on and that this computer is on the same network. This page keeps trying.",
+    );
   }
   if (response.status === 204) return undefined as T;
   const text = await response.text();

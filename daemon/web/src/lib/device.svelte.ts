@@ -181,7 +181,9 @@ class DeviceState {
     this.sources = (this.sources ?? []).filter((one) => one.id !== id);
   }
   putSession(session: Session): void {
-    this.running = isRunning(session) ? upsert(this.running, session) : this.running.filter((one) => one.id !== session.id);
+    this.running = isRunning(session)
+      ? upsert(this.running, session)
+      : this.running.filter((one) => one.id !== session.id);
     for (const watcher of this.#watchers) watcher("session", session);
   }
   putExport(job: ExportJob): void {
@@ -193,7 +195,9 @@ class DeviceState {
 
   runningOf(source: Source): Session | null {
     return (
-      this.running.find((one) => one.id === source.current_session_id) ?? this.running.find((one) => one.source_id === source.id) ?? null
+      this.running.find((one) => one.id === source.current_session_id) ??
+      this.running.find((one) => one.source_id === source.id) ??
+      null
     );
   }
 
@@ -219,13 +223,16 @@ class DeviceState {
     const body = typeof data === "object" && data !== null ? (data as Record<string, unknown>) : {};
     switch (name) {
       case "source":
-        if (typeof body["id"] === "string" && typeof body["state"] === "string" && typeof body["name"] === "string") this.putSource(data as Source);
+        if (typeof body["id"] === "string" && typeof body["state"] === "string" && typeof body["name"] === "string")
+          this.putSource(data as Source);
         else this.#soon("sources", async () => (this.sources = (await api.sources()).items));
         break;
       case "session":
         if (typeof body["id"] === "string" && Array.isArray(body["gaps"])) {
           const session = data as Session;
-          this.running = isRunning(session) ? upsert(this.running, session) : this.running.filter((one) => one.id !== session.id);
+          this.running = isRunning(session)
+            ? upsert(this.running, session)
+            : this.running.filter((one) => one.id !== session.id);
         }
         this.#soon("sources", async () => (this.sources = (await api.sources()).items));
         break;
@@ -234,7 +241,8 @@ class DeviceState {
         else this.#soon("exports", async () => (this.exports = (await api.exports()).items));
         break;
       case "component":
-        if (typeof body["name"] === "string") this.components = upsertBy(this.components, data as Component, (one) => one.name);
+        if (typeof body["name"] === "string")
+          this.components = upsertBy(this.components, data as Component, (one) => one.name);
         break;
       case "block":
         this.#soon("head", async () => (this.head = await api.head()));

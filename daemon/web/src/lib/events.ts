@@ -33,10 +33,13 @@ export function listen({ onEvent, onState }: Listener): () => void {
     source = null;
     onState(false);
     if (ended || timer !== undefined) return;
-    timer = setTimeout(() => {
-      timer = undefined;
-      open();
-    }, backoffMs(attempt++, Math.random()));
+    timer = setTimeout(
+      () => {
+        timer = undefined;
+        open();
+      },
+      backoffMs(attempt++, Math.random()),
+    );
   };
   const open = () => {
     source = new EventSource(urls.events);

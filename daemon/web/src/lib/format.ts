@@ -5,7 +5,8 @@ export const NOTHING = "–";
 /** A no-break space: keeps a figure and its unit on one line. */
 const SP = "\u00a0";
 
-const finite = (value: number | null | undefined): value is number => typeof value === "number" && Number.isFinite(value);
+const finite = (value: number | null | undefined): value is number =>
+  typeof value === "number" && Number.isFinite(value);
 
 /** `1234567` -> "1,234,567". */
 export function count(value: number | null | undefined): string {
@@ -123,7 +124,14 @@ export function zone(at: string | number = Date.now()): string {
 export function dateTime(at: string | number | null | undefined): string {
   const value = date(at);
   if (!value) return NOTHING;
-  const text = formatter("dt", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(value);
+  const text = formatter("dt", {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+  }).format(value);
   return `${text} ${zone(value.getTime())}`;
 }
 

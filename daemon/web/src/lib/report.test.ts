@@ -20,13 +20,30 @@ describe("readReport", () => {
     expect(got?.recording?.form).toMatch(/sealed/);
   });
   it("a report of a file that could not even be opened has little, and that is shown", () => {
-    const got = readReport({ verdict: "tampered", session: null, device: null, chain: null, recording: null, anchor: null, checks: [{ check: "container", verdict: "tampered", text: "no ZIP" }], says: ["x"] });
+    const got = readReport({
+      verdict: "tampered",
+      session: null,
+      device: null,
+      chain: null,
+      recording: null,
+      anchor: null,
+      checks: [{ check: "container", verdict: "tampered", text: "no ZIP" }],
+      says: ["x"],
+    });
     expect(got).toMatchObject({ device: null, chain: null, recording: null, anchor: null, gaps: [], says: ["x"] });
     expect(got?.checks[0]?.verdict).toBe("tampered");
   });
-  it.each([null, [], "valid", {}, { verdict: 3 }, { verdict: "" }])("%j is no report", (value) => expect(readReport(value)).toBeNull());
+  it.each([null, [], "valid", {}, { verdict: 3 }, { verdict: "" }])("%j is no report", (value) =>
+    expect(readReport(value)).toBeNull(),
+  );
   it("wrong types are left out, not shown wrong", () => {
-    const got = readReport({ verdict: "valid", checks: [1, null, { check: 3 }], gaps: "no", says: [1, "a"], anchor: { witnesses: 4 } });
+    const got = readReport({
+      verdict: "valid",
+      checks: [1, null, { check: 3 }],
+      gaps: "no",
+      says: [1, "a"],
+      anchor: { witnesses: 4 },
+    });
     expect(got).toMatchObject({ checks: [], gaps: [], says: ["a"], anchor: { witnesses: 0 } });
   });
 });

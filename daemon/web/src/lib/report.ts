@@ -14,7 +14,16 @@ export interface Check {
 export interface Report {
   verdict: string;
   session: string;
-  recording: { source: string; address: string; start: string; end: string; durationS: number; endReason: string; chunks: string; form: string } | null;
+  recording: {
+    source: string;
+    address: string;
+    start: string;
+    end: string;
+    durationS: number;
+    endReason: string;
+    chunks: string;
+    form: string;
+  } | null;
   device: { name: string; fingerprint: string; software: string } | null;
   chain: { name: string; genesis: string } | null;
   anchor: { statement: string; witnesses: number; validators: number; time: string } | null;
@@ -26,7 +35,8 @@ export interface Report {
 }
 
 type Json = Record<string, unknown>;
-const object = (value: unknown): Json | null => (typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : null);
+const object = (value: unknown): Json | null =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : null;
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 const number = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? value : 0);
 const list = (value: unknown): Json[] => (Array.isArray(value) ? value.map(object).filter((one) => one !== null) : []);
@@ -42,8 +52,16 @@ function recording(from: Json): Report["recording"] {
     end: text(from["end"]),
     durationS: number(from["duration_s"]),
     endReason: text(from["end_reason"]),
-    chunks: here === all ? `all ${plural(all, "chunk")}` : `${count(here)} of ${plural(all, "chunk")}; the others are withheld and counted`,
-    form: from["disclosed"] === true ? (number(from["videos"]) > 0 ? "can be watched, playable video inside" : "can be watched") : "sealed: nobody can watch it",
+    chunks:
+      here === all
+        ? `all ${plural(all, "chunk")}`
+        : `${count(here)} of ${plural(all, "chunk")}; the others are withheld and counted`,
+    form:
+      from["disclosed"] === true
+        ? number(from["videos"]) > 0
+          ? "can be watched, playable video inside"
+          : "can be watched"
+        : "sealed: nobody can watch it",
   };
 }
 
@@ -58,7 +76,9 @@ export function readReport(value: unknown): Report | null {
     verdict: text(from["verdict"]),
     session: text(from["session"]),
     recording: recorded ? recording(recorded) : null,
-    device: device ? { name: text(device["name"]), fingerprint: text(device["fingerprint"]), software: text(device["software"]) } : null,
+    device: device
+      ? { name: text(device["name"]), fingerprint: text(device["fingerprint"]), software: text(device["software"]) }
+      : null,
     chain: chain ? { name: text(chain["name"]), genesis: text(chain["genesis"]) } : null,
     anchor: anchor
       ? {
@@ -71,8 +91,16 @@ export function readReport(value: unknown): Report | null {
     checks: list(from["checks"])
       .map((one) => ({ name: text(one["check"]), verdict: text(one["verdict"]), text: text(one["text"]) }))
       .filter((one) => one.name !== "" || one.text !== ""),
-    gaps: list(from["gaps"]).map((one) => ({ at: text(one["at"]), stream_time_s: number(one["stream_time_s"]), length_s: number(one["length_s"]), reason: text(one["reason"]) })),
-    clockJumps: list(from["clock_jumps"]).map((one) => ({ streamTimeS: number(one["stream_time_s"]), byS: number(one["by_s"]) })),
+    gaps: list(from["gaps"]).map((one) => ({
+      at: text(one["at"]),
+      stream_time_s: number(one["stream_time_s"]),
+      length_s: number(one["length_s"]),
+      reason: text(one["reason"]),
+    })),
+    clockJumps: list(from["clock_jumps"]).map((one) => ({
+      streamTimeS: number(one["stream_time_s"]),
+      byS: number(one["by_s"]),
+    })),
     says: lines(from["says"]),
     doesNotSay: lines(from["does_not_say"]),
   };

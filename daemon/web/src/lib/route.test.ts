@@ -24,7 +24,8 @@ describe("parse", () => {
 });
 
 describe("href", () => {
-  it("leaves empty parameters out", () => expect(href("recordings", { source: "", state: "stored" })).toBe("#/recordings?state=stored"));
+  it("leaves empty parameters out", () =>
+    expect(href("recordings", { source: "", state: "stored" })).toBe("#/recordings?state=stored"));
   it("goes round", () => {
     const got = parse(recordingHref("0192-x", 12.34));
     expect(got).toEqual({ view: "recording", id: "0192-x", params: { t: "12.3" } });

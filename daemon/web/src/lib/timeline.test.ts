@@ -8,7 +8,12 @@ const fragments = [...Array(15).keys()].map((i) => ({
   duration: 1,
   programDateTime: T0 + i * 1000 + (i >= 10 ? 20_000 : 0),
 }));
-const gap = { at: "2026-11-21T12:00:10.000000Z", stream_time_s: 10, length_s: 20, reason: "the camera does not answer" };
+const gap = {
+  at: "2026-11-21T12:00:10.000000Z",
+  stream_time_s: 10,
+  length_s: 20,
+  reason: "the camera does not answer",
+};
 const session = { started_at: "2026-11-21T12:00:00.000000Z", ended_at: null, duration_s: 35, gaps: [gap] };
 
 describe("stretches", () => {
@@ -26,11 +31,15 @@ describe("stretches", () => {
     expect(segmentsOf(jitter)).toHaveLength(1);
   });
   it("fragments without a date follow the one before", () => {
-    expect(segmentsOf([fragments[0]!, { start: 1, duration: 1, programDateTime: null }])).toEqual([{ mediaS: 0, wallMs: T0, lengthS: 2 }]);
+    expect(segmentsOf([fragments[0]!, { start: 1, duration: 1, programDateTime: null }])).toEqual([
+      { mediaS: 0, wallMs: T0, lengthS: 2 },
+    ]);
     expect(segmentsOf([{ start: 0, duration: 1, programDateTime: null }])).toEqual([]);
   });
   it("survives a clock that jumps an hour back", () => {
-    const back = fragments.slice(0, 4).map((f, i) => ({ ...f, programDateTime: T0 + i * 1000 - (i >= 2 ? 3_600_000 : 0) }));
+    const back = fragments
+      .slice(0, 4)
+      .map((f, i) => ({ ...f, programDateTime: T0 + i * 1000 - (i >= 2 ? 3_600_000 : 0) }));
     expect(segmentsOf(back)).toHaveLength(2);
   });
 });

@@ -95,7 +95,11 @@ export function mediaOf(segments: readonly Segment[], wallMs: number): number {
 }
 
 /** The hole a player position stands at the end of: playback just crossed from one stretch into the next. */
-export function crossed(segments: readonly Segment[], fromMediaS: number, toMediaS: number): { fromMs: number; toMs: number; mediaS: number } | null {
+export function crossed(
+  segments: readonly Segment[],
+  fromMediaS: number,
+  toMediaS: number,
+): { fromMs: number; toMs: number; mediaS: number } | null {
   for (let i = 1; i < segments.length; i += 1) {
     const before = segments[i - 1];
     const after = segments[i];
@@ -109,7 +113,11 @@ export function crossed(segments: readonly Segment[], fromMediaS: number, toMedi
 }
 
 /** First and last wall time a session covers: its own times, widened by what stretches and holes say. */
-export function span(session: Pick<Session, "started_at" | "ended_at" | "duration_s">, segments: readonly Segment[], holes: readonly Hole[]): { fromMs: number; toMs: number } {
+export function span(
+  session: Pick<Session, "started_at" | "ended_at" | "duration_s">,
+  segments: readonly Segment[],
+  holes: readonly Hole[],
+): { fromMs: number; toMs: number } {
   let fromMs = Date.parse(session.started_at);
   let toMs = session.ended_at ? Date.parse(session.ended_at) : fromMs + session.duration_s * 1000;
   for (const one of segments) {

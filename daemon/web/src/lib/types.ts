@@ -2,15 +2,7 @@
 
 export type SourceState = "idle" | "connecting" | "recording" | "stalled" | "failed" | "refused";
 export type SessionState =
-  | "created"
-  | "recording"
-  | "processing"
-  | "stored"
-  | "anchored"
-  | "completed"
-  | "failed"
-  | "terminated"
-  | "deleted";
+  "created" | "recording" | "processing" | "stored" | "anchored" | "completed" | "failed" | "terminated" | "deleted";
 export type ExportState = "queued" | "running" | "done" | "failed";
 export type Verdict = "valid" | "tampered" | "incomplete" | "unverifiable";
 
@@ -22,7 +14,8 @@ export interface User {
 export interface Claim {
   claimed: boolean;
   device_fingerprint: string;
-  chain_genesis: string;
+  /** Null for the moment until the first block is made. */
+  chain_genesis: string | null;
 }
 
 export interface SignedIn {
@@ -202,7 +195,7 @@ export interface Device {
   name: string;
   software_version: string;
   device_fingerprint: string;
-  chain_genesis: string;
+  chain_genesis: string | null;
   board: { model: string; [key: string]: unknown } | null;
   encoder: Encoder | null;
   temperature_c: number | null;

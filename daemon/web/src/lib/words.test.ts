@@ -42,11 +42,19 @@ describe("honest words", () => {
     expect(witnessWords(3, 4).meaning).toBe("this device and 2 others vouch");
   });
   it("software encoding is called software encoding", () => {
-    expect(encoderWords({ name: "x264enc", hardware: false, reason: "no V4L2 encoder" }).label).toBe("Software encoding (x264enc)");
-    expect(encoderWords({ name: "passthrough", hardware: false, reason: "" }).label).toMatch(/passed through/i);
+    expect(encoderWords({ name: "x264enc", hardware: false, reason: "no V4L2 encoder" }).label).toBe(
+      "Software encoding (x264enc)",
+    );
+    expect(encoderWords({ name: "camera", hardware: false, reason: "" }).label).toMatch(/passed through/i);
   });
   it("codecs by the names people know", () => {
-    expect(["avc1.640028", "hvc1.1.6", "mp4a.40.2", "xyz", null].map(codecName)).toEqual(["H.264", "H.265", "AAC", "xyz", "none"]);
+    expect(["avc1.640028", "hvc1.1.6", "mp4a.40.2", "xyz", null].map(codecName)).toEqual([
+      "H.264",
+      "H.265",
+      "AAC",
+      "xyz",
+      "none",
+    ]);
   });
   it("an unknown state is shown, not hidden", () => {
     expect(known(SESSION, "archived").label).toBe("archived");

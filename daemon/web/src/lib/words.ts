@@ -1,5 +1,15 @@
 // States of the device in plain words. Every enum value of the API has its sentence here, so that no view invents one.
-import type { ChainHead, Component, Encoder, EvidenceHealth, Session, SessionState, Source, SourceState, Verdict } from "./types";
+import type {
+  ChainHead,
+  Component,
+  Encoder,
+  EvidenceHealth,
+  Session,
+  SessionState,
+  Source,
+  SourceState,
+  Verdict,
+} from "./types";
 import { witnesses } from "./format";
 
 /** How a state is to be seen: `good` and `busy` are normal, `warn` needs a look, `bad` needs a hand. */
@@ -9,7 +19,11 @@ export const SOURCE: Record<SourceState, { label: string; tone: Tone; plain: str
   idle: { label: "Not recording", tone: "idle", plain: "Ready. Nothing is recorded until you start it." },
   connecting: { label: "Connecting", tone: "busy", plain: "Waiting for the first picture." },
   recording: { label: "Recording", tone: "live", plain: "Every second is sealed before it reaches the disk." },
-  stalled: { label: "No picture", tone: "warn", plain: "The source stopped sending. The gap is counted and Lucid keeps trying." },
+  stalled: {
+    label: "No picture",
+    tone: "warn",
+    plain: "The source stopped sending. The gap is counted and Lucid keeps trying.",
+  },
   failed: { label: "Failed", tone: "bad", plain: "The source cannot be opened. Lucid keeps trying." },
   refused: { label: "Refused", tone: "bad", plain: "Lucid refuses to record this source until the cause is gone." },
 };
@@ -20,17 +34,49 @@ export const SESSION: Record<SessionState, { label: string; tone: Tone; plain: s
   processing: { label: "Closing", tone: "busy", plain: "The last pieces are being written and hashed." },
   stored: { label: "Stored", tone: "busy", plain: "Complete on disk; the final anchor is on its way." },
   anchored: { label: "Anchored", tone: "good", plain: "The chain vouches for the whole recording." },
-  completed: { label: "Completed", tone: "good", plain: "Stored, anchored and signed. It can no longer change unseen." },
-  failed: { label: "Failed", tone: "bad", plain: "The recording ended because of a fault. What was stored still verifies." },
-  terminated: { label: "Cut off", tone: "warn", plain: "The recording was ended from outside. What was stored still verifies." },
-  deleted: { label: "Deleted", tone: "idle", plain: "The key is destroyed; the proof that it existed stays on the chain." },
+  completed: {
+    label: "Completed",
+    tone: "good",
+    plain: "Stored, anchored and signed. It can no longer change unseen.",
+  },
+  failed: {
+    label: "Failed",
+    tone: "bad",
+    plain: "The recording ended because of a fault. What was stored still verifies.",
+  },
+  terminated: {
+    label: "Cut off",
+    tone: "warn",
+    plain: "The recording was ended from outside. What was stored still verifies.",
+  },
+  deleted: {
+    label: "Deleted",
+    tone: "idle",
+    plain: "The key is destroyed; the proof that it existed stays on the chain.",
+  },
 };
 
 export const VERDICT: Record<Verdict, { label: string; tone: Tone; plain: string }> = {
-  valid: { label: "Valid", tone: "good", plain: "Everything in the file is proved, and nothing is missing that should be there." },
-  tampered: { label: "Tampered", tone: "bad", plain: "Something in the file contradicts a hash, a signature or the order of things." },
-  incomplete: { label: "Incomplete", tone: "warn", plain: "What is there checks out, but something that should be there is missing." },
-  unverifiable: { label: "Cannot be verified", tone: "warn", plain: "The file cannot be judged: there is no anchor, or the chain or version is not known." },
+  valid: {
+    label: "Valid",
+    tone: "good",
+    plain: "Everything in the file is proved, and nothing is missing that should be there.",
+  },
+  tampered: {
+    label: "Tampered",
+    tone: "bad",
+    plain: "Something in the file contradicts a hash, a signature or the order of things.",
+  },
+  incomplete: {
+    label: "Incomplete",
+    tone: "warn",
+    plain: "What is there checks out, but something that should be there is missing.",
+  },
+  unverifiable: {
+    label: "Cannot be verified",
+    tone: "warn",
+    plain: "The file cannot be judged: there is no anchor, or the chain or version is not known.",
+  },
 };
 
 export const COMPONENT: Record<Component["state"], { label: string; tone: Tone }> = {
@@ -53,7 +99,10 @@ export const KIND: Record<string, string> = {
 };
 
 /** A state this page does not know is shown as the device wrote it, not hidden. */
-export function known<K extends string, V extends { label: string; tone: Tone }>(table: Record<K, V>, state: string): V | { label: string; tone: Tone; plain: string } {
+export function known<K extends string, V extends { label: string; tone: Tone }>(
+  table: Record<K, V>,
+  state: string,
+): V | { label: string; tone: Tone; plain: string } {
   return (table as Record<string, V>)[state] ?? { label: state, tone: "warn", plain: "" };
 }
 
@@ -69,7 +118,12 @@ export function witnessWords(seen: number, all: number): { figure: string; meani
 /** The encoder named as what it is: nothing is called hardware that is not. */
 export function encoderWords(encoder: Encoder | null | undefined): { label: string; reason: string } {
   if (!encoder) return { label: "Not known yet", reason: "" };
-  if (/pass/i.test(encoder.name)) return { label: "Passed through as the camera encoded it", reason: encoder.reason };
+  // The device names what encoded the pictures: the camera or file itself, or an encoder of its own.
+  if (/^(camera|file|pass\w*)$/i.test(encoder.name))
+    return {
+      label: `Passed through as the ${/file/i.test(encoder.name) ? "file" : "camera"} encoded it`,
+      reason: encoder.reason,
+    };
   return { label: `${encoder.hardware ? "Hardware" : "Software"} encoding (${encoder.name})`, reason: encoder.reason };
 }
 
@@ -89,7 +143,11 @@ export function answer(health: EvidenceHealth | null, connected: boolean): Answe
   if (!connected || health === null) {
     return health === null && connected
       ? { tone: "idle", headline: "Asking the device…", text: "" }
-      : { tone: "bad", headline: "Not known: the device does not answer", text: "The figures below are from before the connection was lost. Recording does not depend on this page." };
+      : {
+          tone: "bad",
+          headline: "Not known: the device does not answer",
+          text: "The figures below are from before the connection was lost. Recording does not depend on this page.",
+        };
   }
   if (!health.safe) return { tone: "bad", headline: "No, not all of it", text: health.summary };
   // Only warnings lower a yes; notes (one witness, nothing recording) are part of an honest yes.

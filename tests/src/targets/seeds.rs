@@ -1,0 +1,156 @@
+//! Well-formed inputs from which fuzzing starts.
+
+use crate::sample::{Chain, Sample};
+use lucid_capture::catalogue::{ChunkMap, ChunkRecord, FragmentEntry, Run};
+use lucid_capture::fmp4;
+use lucid_chain::ledger::ClosedSession;
+use lucid_chain::transaction::Kind;
+use lucid_evidence::cose;
+use lucid_store::{DataDir, Options};
+
+/// Well-formed inputs, each with its target's name.
+pub fn all() -> Vec<(&'static str, Vec<u8>)> {
+    let sample = Sample::new();
+    let mut seeds = vec![
+        ("manifest", sample.manifest.encode()),
+        ("manifest", sample.signed.as_bytes().to_vec()),
+        ("proof", sample.proof.encode()),
+        ("text", sample.manifest.session.to_string().into_bytes()),
+        ("text", sample.manifest.root.to_string().into_bytes()),
+        ("text", sample.manifest.device_key.to_string().into_bytes()),
+        ("piece", sample.sealed[0].clone()),
+        ("piece", vec![0, 1, 2, 3]),
+        ("piece", vec![2]),
+    ];
+    let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05, 0x29, 0, 0, b'l', b'u', b'c', b'i', b'd'];
+    seeds.push(("piece", [&[1][..], &zstd].concat()));
+    let mut proof = vec![0; 17];
+    proof.extend([9, 4]);
+    proof.extend(sample.proof.leaves.iter().flat_map(|leaf| leaf.0));
+    seeds.push(("tree", proof));
+    for header in &sample.headers {
+        seeds.push(("chunk_header", header.encode()));
+    }
+    for checkpoint in &sample.proof.checkpoints {
+        seeds.push(("checkpoint", checkpoint.clone()));
+    }
+    for (at, (name, bundle)) in (0u8..).zip(sample.bundles()) {
+        if name == "keys" {
+            let entries = crate::container::take_apart(&bundle);
+            let keys = entries.into_iter().find(|(name, _)| name == "keys.cbor");
+            seeds.extend(keys.map(|(_, data)| ("keys", data)));
+        }
+        if bundle.len() < 10_000 {
+            seeds.push(("bundle", bundle));
+        }
+        seeds.push(("entries", vec![at]));
+        seeds.push(("entries", vec![at, 2, 0, 0, 60, 0, 1, b'x', 1, 3, 2]));
+        for forgery in 0..4 {
+            seeds.push(("entries", vec![at | 0x80, forgery, 0, 9, 0, 2, 24, 24]));
+        }
+    }
+    seeds.extend(of_the_chain(&sample));
+    seeds.extend(of_the_device(&sample));
+    seeds
+}
+
+fn of_the_chain(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
+    let chain = Chain::of(sample);
+    let anchor = chain.anchor();
+    let mut seeds = vec![("anchor", anchor.to_bytes())];
+    for block in &chain.blocks {
+        seeds.push(("block", block.to_bytes()));
+        for transaction in &block.transactions {
+            let kind = Kind::ALL.iter().position(|kind| *kind == transaction.kind());
+            if let (Some(kind), Ok(signed)) =
+                (kind, cose::open(transaction.as_bytes(), transaction.kind().content_type()))
+            {
+                seeds.push(("transaction", [&[kind as u8], signed.payload()].concat()));
+            }
+            seeds.push(("transaction", transaction.as_bytes().to_vec()));
+        }
+    }
+    let header = &chain.blocks[0].header;
+    let trust = format!("device {}\nchain {} # of the sample\n", header.previous, header.genesis);
+    let values = [
+        anchor.genesis.to_bytes(),
+        header.to_bytes(),
+        anchor.certificate.to_bytes(),
+        anchor.genesis.validators.to_bytes(),
+        ClosedSession {
+            device: sample.manifest.device_key,
+            manifest: sample.signed.hash(),
+            tree_size: 3,
+            root: sample.manifest.root,
+            opened: 2,
+            closed: 5,
+            tombstone: Some(9),
+        }
+        .to_bytes(),
+        trust.into_bytes(),
+    ];
+    for (choice, value) in (0u8..).zip(values) {
+        seeds.push(("chain_values", [&[choice], &value[..]].concat()));
+    }
+    seeds
+}
+
+fn of_the_device(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    let samples = [
+        fmp4::RunSample { size: 4, duration: 3000, offset: 0, sync: true },
+        fmp4::RunSample { size: 3, duration: 3000, offset: -90, sync: false },
+    ];
+    let run = |track| fmp4::TrackRun { track, start: 90_000, samples: &samples, data: b"picture" };
+    seeds.push(("media", fmp4::fragment(3, &[run(1), run(2)])));
+    for codec in [fmp4::VideoCodec::Jpeg, fmp4::VideoCodec::Avc(vec![1, 100, 0, 31, 255, 225])] {
+        let video = fmp4::VideoConfig { codec, width: 1280, height: 720, pixel_aspect: (1, 1) };
+        let codec = fmp4::AudioCodec::Opus { pre_skip: 312 };
+        let audio = fmp4::AudioConfig { codec, rate: 48_000, channels: 2 };
+        seeds.push(("media", fmp4::init_segment(&video, Some(&audio))));
+    }
+    for uri in [
+        "rtsp://user:p%40ss@camera.example:8554/stream?x=1",
+        "rtsps://[fe80::1]/a",
+        "v4l2:///dev/video0?width=640&height=480",
+        "libcamera://",
+        "file:///tmp/a%20b.mp4?loop=1",
+        "screen://:0.1",
+        "test://?pattern=ball",
+    ] {
+        seeds.push(("uri", uri.into()));
+    }
+    let header = &sample.headers[1];
+    let fragment = FragmentEntry {
+        first_piece: 1,
+        pieces: 1,
+        bytes: 300,
+        start_us: 22_000_000,
+        duration_us: 1_000_000,
+        keyframe: true,
+    };
+    let map = ChunkMap {
+        session: header.session,
+        index: header.index,
+        nonce: header.nonce,
+        init_bytes: header.init_bytes,
+        init_pieces: 1,
+        runs: vec![Run { volume: 4, first_piece: 0 }],
+        fragments: vec![fragment],
+        wall_start_us: header.time.wall_start_us,
+        wall_end_us: header.time.wall_end_us,
+        stream_start_us: header.time.stream_start_us,
+        stream_end_us: header.time.stream_end_us,
+        gap_before: header.gap_before,
+        clock_jump_us: -3_600_000_000,
+    };
+    seeds.push(("records", map.encode()));
+    seeds.push(("records", ChunkRecord { header: header.clone(), map }.encode()));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (directory, _) =
+        DataDir::open(folder.path(), Options::default()).expect("an empty data directory opens");
+    let mut bytes = Vec::new();
+    lucid_store::export(&directory, &mut bytes).expect("an empty data directory is exported");
+    seeds.push(("archive", bytes));
+    seeds
+}
