@@ -11,6 +11,7 @@ use lucid_evidence::proof::Proof;
 use lucid_evidence::seal::read_frame;
 use lucid_evidence::tree::{Blake3, Tree};
 use lucid_evidence::{SigningKey, Verdict, cose};
+use lucid_tests::container::{assemble, take_apart};
 use lucid_tests::sample::{Chain, DEVICE_SEED, SECRET, SESSION_SEED, Sample};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -130,7 +131,22 @@ fn verdicts() -> Value {
             let cut = content_verdict(&bytes[..at]).as_str();
             changes.push(json!({ "at": at, "flip": flip, "cut": cut }));
         }
+        let entries = take_apart(&bytes);
+        let mut inside = Vec::new();
+        for (place, (entry, data)) in entries.iter().enumerate() {
+            for at in (0..data.len()).step_by((data.len() / 9).max(1) | 1) {
+                let mut changed = entries.clone();
+                changed[place].1[at] ^= 1 << (at % 8);
+                let flip = content_verdict(&assemble(&changed)).as_str();
+                inside.push(json!({ "entry": entry, "at": at, "flip": flip }));
+            }
+            let mut without = entries.clone();
+            without.remove(place);
+            let verdict = content_verdict(&assemble(&without)).as_str();
+            inside.push(json!({ "entry": entry, "without": verdict }));
+        }
         all.push(json!({
+            "inside": inside,
             "bundle": name,
             "bytes": bytes.len(),
             "content": content_verdict(&bytes).as_str(),
