@@ -318,6 +318,11 @@ impl Volumes {
             }
             other => other?,
         };
+        let sealed = seal::records_sealed(&self.shared.dir(volume))?.unwrap_or(0);
+        if sealed > report.records && report.unreadable.is_none() {
+            let found = report.records;
+            report.unreadable = Some(format!("{found} records found of {sealed} sealed"));
+        }
         report.altered = seal::altered(&self.shared.dir(volume))?;
         Ok(report)
     }
@@ -450,7 +455,7 @@ impl Shared {
         if let Some(problem) = seal::unsafe_to_open(&dir)? {
             // Opening lets the engine cut a damaged tail off; the bytes as they are stay in the copy.
             let copy = self.copy_aside(volume)?;
-            seal::remove(&dir)?;
+            seal::set_aside(&dir)?;
             self.report(Incident { volume, what: problem, quarantined: Some(copy) });
         }
         let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;

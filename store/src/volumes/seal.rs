@@ -28,6 +28,8 @@ use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, sync_dir};
 /// Name of the file in the volume's directory.
 pub(crate) const FILE: &str = "sealed";
 const UNFINISHED: &str = "sealed.new";
+/// What the file is called once the volume was found damaged and its files were copied.
+const FORMER: &str = "sealed-before-damage";
 /// Hashed at a time, in bytes.
 const BLOCK_BYTES: usize = 1024 * 1024;
 /// Longest `sealed` file taken seriously, in bytes; one for a full volume has some 6 KiB.
@@ -67,28 +69,37 @@ pub(crate) fn write(
     sync_dir(dir)
 }
 
-/// Removes the `sealed` file of a volume that is no longer what was sealed.
-pub(crate) fn remove(dir: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(dir.join(FILE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(StoreError::io("remove", &dir.join(FILE), error))
-        }
-        _ => sync_dir(dir),
-    }
+/// Renames the `sealed` file of a volume that is no longer what was sealed.
+pub(crate) fn set_aside(dir: &Path) -> Result<(), StoreError> {
+    fs::rename(dir.join(FILE), dir.join(FORMER))
+        .map_err(|e| StoreError::io("rename", &dir.join(FILE), e))?;
+    sync_dir(dir)
+}
+
+/// How many records the volume had when it was sealed, also if it was damaged since.
+pub(crate) fn records_sealed(dir: &Path) -> Result<Option<u64>, StoreError> {
+    let seal = match read(dir)? {
+        None => read_file(&dir.join(FORMER))?,
+        seal => seal,
+    };
+    Ok(seal.map(|seal| seal.records))
 }
 
 /// Reads the `sealed` file; `None` when there is none or it is damaged itself.
 pub(crate) fn read(dir: &Path) -> Result<Option<Seal>, StoreError> {
-    let path = dir.join(FILE);
+    read_file(&dir.join(FILE))
+}
+
+fn read_file(path: &Path) -> Result<Option<Seal>, StoreError> {
     let mut text = String::new();
     let result =
-        File::open(&path).and_then(|file| file.take(SEAL_BYTES_MAX).read_to_string(&mut text));
+        File::open(path).and_then(|file| file.take(SEAL_BYTES_MAX).read_to_string(&mut text));
     match result {
         Ok(_) => Ok(Seal::from_text(&text)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
             Ok(None)
         }
-        Err(error) => Err(StoreError::io("read", &path, error)),
+        Err(error) => Err(StoreError::io("read", path, error)),
     }
 }
 
@@ -183,7 +194,7 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<(String, u64)>, StoreError> {
         let entry = entry.map_err(|e| StoreError::io("list", dir, e))?;
         let meta = entry.metadata().map_err(|e| StoreError::io("look at", &entry.path(), e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if meta.is_file() && name != FILE && name != UNFINISHED {
+        if meta.is_file() && ![FILE, UNFINISHED, FORMER].contains(&name.as_str()) {
             files.push((name, meta.len()));
         }
     }

@@ -28,8 +28,8 @@ pub(super) enum Command {
     Begin { volume: VolumeId, created_us: u64, reply: SyncSender<Result<(), StoreError>> },
 }
 
-/// A volume to seal, and who wants to hear of it.
-type Closing = (VolumeId, Option<SyncSender<Result<(), StoreError>>>);
+/// A volume to seal, and who wants to hear when it and those before it are sealed.
+type Closing = (Option<VolumeId>, Option<SyncSender<Result<(), StoreError>>>);
 
 struct Writer {
     shared: Arc<Shared>,
@@ -160,23 +160,18 @@ impl Writer {
     /// Hands the current volume to the sealer; `reply` hears when it is sealed.
     fn seal(&mut self, reply: Option<SyncSender<Result<(), StoreError>>>) {
         self.copying = false;
-        match self.current.take() {
-            // The sealer outlives the writer, unless it panicked; then the next start seals.
-            Some((volume, _)) => drop(self.seals.send((volume, reply))),
-            None => {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Ok(()));
-                }
-            }
-        }
+        let volume = self.current.take().map(|(volume, _)| volume);
+        // The sealer outlives the writer, unless it panicked; then the next start seals, and
+        // whoever waits for the reply learns that the store is closed.
+        drop(self.seals.send((volume, reply)));
     }
 }
 
 fn run_sealer(shared: &Shared, unsealed: Vec<VolumeId>, queue: &Receiver<Closing>) {
-    let left_over = unsealed.into_iter().map(|volume| (volume, None));
+    let left_over = unsealed.into_iter().map(|volume| (Some(volume), None));
     for (volume, reply) in left_over.chain(queue.iter()) {
-        let result = shared.seal(volume);
-        if let Err(error) = &result {
+        let result = volume.map_or(Ok(()), |volume| shared.seal(volume));
+        if let (Some(volume), Err(error)) = (volume, &result) {
             let what = format!("volume could not be sealed: {error}");
             shared.report(Incident { volume, what, quarantined: None });
         }
