@@ -41,7 +41,12 @@ it("takes the pictures", async () => {
   await page.getByRole("button", { name: "Done" }).click();
   const source = (await read<ListPage<Source>>(page, "/sources")).items.find((one) => one.current_session_id !== null);
   const id = source?.current_session_id ?? "";
-  await until<Session>(page, `/sessions/${id}`, (one) => one.duration_s >= RECORD_S, (RECORD_S + 60) * 1000);
+  await until<Session>(
+    page,
+    `/sessions/${id}`,
+    (one) => Date.now() - Date.parse(one.started_at) > RECORD_S * 1000,
+    (RECORD_S + 60) * 1000,
+  );
   await until<{ last_anchor: unknown }>(page, "/evidence-health", (one) => one.last_anchor !== null);
   await shoot(page, "home-light");
   await page.emulateMedia({ colorScheme: "dark" });

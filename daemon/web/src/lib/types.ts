@@ -92,11 +92,12 @@ export interface Codec {
   encoder: Encoder | null;
 }
 
+/** Where the close of a session stands; what the device does not know (any more) of that block is null. */
 export interface Anchor {
   height: number;
-  time: string;
-  witnesses: number;
-  validators: number;
+  time: string | null;
+  witnesses: number | null;
+  validators: number | null;
 }
 
 export interface Transition {
@@ -113,6 +114,7 @@ export interface Session {
   started_at: string;
   ended_at: string | null;
   end_reason: string | null;
+  /** Closed chunks only: up to a minute behind while it runs, as are bytes and chunks. */
   duration_s: number;
   bytes: number;
   stored_bytes: number;

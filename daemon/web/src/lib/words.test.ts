@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EvidenceHealth } from "./types";
-import { SESSION, answer, codecName, encoderWords, known, witnessWords } from "./words";
+import { SESSION, answer, codecName, encoderWords, known, lengthS, witnessWords } from "./words";
 
 const plain = (text: string) => text.replaceAll("\u00a0", " ");
 const health: EvidenceHealth = {
@@ -46,6 +46,12 @@ describe("honest words", () => {
       "Software encoding (x264enc)",
     );
     expect(encoderWords({ name: "camera", hardware: false, reason: "" }).label).toMatch(/passed through/i);
+  });
+  it("a running recording is as long as the clock says, a closed one as its record says", () => {
+    const now = Date.parse("2026-11-21T12:00:30Z");
+    const session = { state: "recording" as const, started_at: "2026-11-21T12:00:00Z", duration_s: 0 };
+    expect(lengthS(session, now)).toBe(30);
+    expect(lengthS({ ...session, state: "completed", duration_s: 12 }, now)).toBe(12);
   });
   it("codecs by the names people know", () => {
     expect(["avc1.640028", "hvc1.1.6", "mp4a.40.2", "xyz", null].map(codecName)).toEqual([

@@ -131,6 +131,13 @@ export function isRunning(session: Pick<Session, "state">): boolean {
   return session.state === "created" || session.state === "recording";
 }
 
+/** How long a recording is: while it runs its record lags behind the clock, so the clock counts. Seconds. */
+export function lengthS(session: Pick<Session, "state" | "started_at" | "duration_s">, nowMs: number): number {
+  return isRunning(session)
+    ? Math.max(session.duration_s, (nowMs - Date.parse(session.started_at)) / 1000)
+    : session.duration_s;
+}
+
 /** Is something of this source being recorded, or tried to be? */
 export function isActive(source: Source): boolean {
   return source.current_session_id !== null && source.state !== "idle";
