@@ -15,7 +15,7 @@ const RUNNING_MOST = 200;
 
 type Phase = "asking" | "unreachable" | "claim" | "sign-in" | "in";
 
-class DeviceState {
+export class DeviceState {
   phase = $state<Phase>("asking");
   claim = $state<Claim | null>(null);
   user = $state<User | null>(null);
@@ -142,23 +142,33 @@ class DeviceState {
     if (this.#busy || this.phase !== "in") return;
     this.#busy = true;
     const results = await Promise.allSettled([
-      api.sources().then((page) => (this.sources = page.items)),
-      api.sessions({ state: "recording", limit: RUNNING_MOST }).then((page) => (this.running = page.items)),
+      this.#fetchSources(),
+      this.#take(api.sessions({ state: "recording", limit: RUNNING_MOST }), (page) => (this.running = page.items)),
       this.#fetchHealth(),
-      api.exports().then((page) => (this.exports = page.items)),
-      api.head().then((head) => (this.head = head)),
-      api.components().then((page) => (this.components = page.items)),
-      api.device().then((device) => (this.device = device)),
+      this.#take(api.exports(), (page) => (this.exports = page.items)),
+      this.#take(api.head(), (head) => (this.head = head)),
+      this.#take(api.components(), (page) => (this.components = page.items)),
+      this.#take(api.device(), (device) => (this.device = device)),
     ]);
     this.#busy = false;
+    if (this.phase !== "in") return;
     const failed = results.find((r): r is PromiseRejectedResult => r.status === "rejected");
-    if (results.some((r) => r.status === "fulfilled")) this.#heard();
     this.problem = failed ? asProblem(failed.reason) : null;
   }
 
-  async #fetchHealth(): Promise<void> {
-    this.health = await api.health();
+  /** Keeps an answer, unless whoever asked has been signed out meanwhile. */
+  async #take<T>(asked: Promise<T>, keep: (answer: T) => void): Promise<void> {
+    const user = this.user;
+    const answer = await asked;
+    if (this.user !== user || this.phase !== "in") return;
+    keep(answer);
     this.#heard();
+  }
+  #fetchHealth(): Promise<void> {
+    return this.#take(api.health(), (health) => (this.health = health));
+  }
+  #fetchSources(): Promise<void> {
+    return this.#take(api.sources(), (page) => (this.sources = page.items));
   }
 
   /** Lets a view hear events too; returns how to stop. */
@@ -225,7 +235,7 @@ class DeviceState {
       case "source":
         if (typeof body["id"] === "string" && typeof body["state"] === "string" && typeof body["name"] === "string")
           this.putSource(data as Source);
-        else this.#soon("sources", async () => (this.sources = (await api.sources()).items));
+        else this.#soon("sources", () => this.#fetchSources());
         break;
       case "session":
         if (typeof body["id"] === "string" && Array.isArray(body["gaps"])) {
@@ -234,18 +244,18 @@ class DeviceState {
             ? upsert(this.running, session)
             : this.running.filter((one) => one.id !== session.id);
         }
-        this.#soon("sources", async () => (this.sources = (await api.sources()).items));
+        this.#soon("sources", () => this.#fetchSources());
         break;
       case "export":
         if (typeof body["id"] === "string" && typeof body["progress"] === "number") this.#export(data as ExportJob);
-        else this.#soon("exports", async () => (this.exports = (await api.exports()).items));
+        else this.#soon("exports", () => this.#take(api.exports(), (page) => (this.exports = page.items)));
         break;
       case "component":
         if (typeof body["name"] === "string")
           this.components = upsertBy(this.components, data as Component, (one) => one.name);
         break;
       case "block":
-        this.#soon("head", async () => (this.head = await api.head()));
+        this.#soon("head", () => this.#take(api.head(), (head) => (this.head = head)));
         this.#soon("health", () => this.#fetchHealth());
         break;
       case "gap":
