@@ -3,7 +3,8 @@
 use crate::error::NodeError;
 use crate::keys;
 use crate::node::KEEP_EMPTY_BLOCKS_MIN;
-use crate::persist::{ChainStore, GROUP_BLOCKS, GROUP_LEVEL, Writer, encode_place};
+use crate::persist::{ChainStore, GROUP_BLOCKS, GROUP_LEVEL, Writer};
+use crate::records::encode_place;
 use lucid_chain::Block;
 use lucid_chain::block::transaction_tree;
 use lucid_chain::history::{Frontier, history_leaf};

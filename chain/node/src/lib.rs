@@ -12,6 +12,7 @@ mod keys;
 mod mempool;
 mod node;
 mod persist;
+mod records;
 mod solo;
 
 pub use check::{CheckReport, check, rebuild_indexes};

@@ -3,13 +3,17 @@
 
 use crate::error::NodeError;
 use crate::keys;
+use crate::records::{
+    StoredHead, StoredHeader, decode_block, decode_head, decode_place, decode_validators,
+    encode_block, encode_head, encode_place, encode_validators,
+};
 use lucid_chain::anchor::ChainSource;
 use lucid_chain::ledger::{Archive, ArchiveError, ClosedSession, Effect, Effects};
 use lucid_chain::transaction::Body;
 use lucid_chain::{
     Block, CommitCertificate, Genesis, Header, Transaction, TxId, ValidatorSet, history,
 };
-use lucid_evidence::cbor::{CborError, Decoder, Encoder};
+use lucid_evidence::cbor::CborError;
 use lucid_evidence::tree::{Nodes, node_hash};
 use lucid_evidence::{Hash, SessionId};
 use lucid_store::{Batch, Store};
@@ -31,20 +35,6 @@ pub(crate) const BATCH_MAX_BYTES: usize = 512 << 10;
 const BATCH_MAX_OPERATIONS: usize = 3000;
 /// Records read at a time.
 const SCAN_STEP: usize = 256;
-
-/// The head of the stored chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredHead {
-    pub height: u64,
-    pub id: Hash,
-    pub certificate: CommitCertificate,
-}
-
-/// A block without its transactions, as it is stored.
-pub(crate) struct StoredHeader {
-    pub header: Header,
-    pub last_commit: Option<CommitCertificate>,
-}
 
 /// The chain database up to a height: what stands above was not committed.
 #[derive(Clone)]
@@ -534,69 +524,4 @@ impl ChainSource for Source<'_> {
     fn set_changes(&self, head: u64) -> Result<Vec<(u64, ValidatorSet)>, NodeError> {
         self.chain.changes(head)
     }
-}
-
-fn encode_head(head: &StoredHead) -> Vec<u8> {
-    Encoder::new()
-        .array(3)
-        .uint(head.height)
-        .bytes(&head.id.0)
-        .bytes(&head.certificate.to_bytes())
-        .finish()
-}
-
-fn decode_head(bytes: &[u8]) -> Result<StoredHead, CborError> {
-    let mut d = Decoder::new(bytes);
-    d.array_of("head", 3)?;
-    let height = d.u64("head.height")?;
-    let id = d.hash("head.id")?;
-    let certificate = CommitCertificate::from_bytes(d.bytes("head.certificate", PART_BYTES)?)?;
-    d.end("head")?;
-    Ok(StoredHead { height, id, certificate })
-}
-
-fn encode_block(block: &Block) -> Vec<u8> {
-    let mut e = Encoder::new();
-    e.array(2).bytes(&block.header.to_bytes());
-    match &block.last_commit {
-        Some(certificate) => e.bytes(&certificate.to_bytes()),
-        None => e.null(),
-    };
-    e.finish()
-}
-
-fn decode_block(bytes: &[u8]) -> Result<StoredHeader, CborError> {
-    let mut d = Decoder::new(bytes);
-    d.array_of("block", 2)?;
-    let header = Header::from_bytes(d.bytes("block.header", PART_BYTES)?)?;
-    let last_commit = d.optional("block.last_commit", |d| {
-        CommitCertificate::from_bytes(d.bytes("block.last_commit", PART_BYTES)?)
-    })?;
-    d.end("block")?;
-    Ok(StoredHeader { header, last_commit })
-}
-
-pub(crate) fn encode_place(height: u64, place: u32) -> Vec<u8> {
-    Encoder::new().array(2).uint(height).uint(u64::from(place)).finish()
-}
-
-fn decode_place(bytes: &[u8]) -> Result<(u64, u32), CborError> {
-    let mut d = Decoder::new(bytes);
-    d.array_of("place", 2)?;
-    let place = (d.u64("place.height")?, d.u32("place.index")?);
-    d.end("place")?;
-    Ok(place)
-}
-
-fn encode_validators(set: &ValidatorSet, certificate: &CommitCertificate) -> Vec<u8> {
-    Encoder::new().array(2).bytes(&set.to_bytes()).bytes(&certificate.to_bytes()).finish()
-}
-
-fn decode_validators(bytes: &[u8]) -> Result<(ValidatorSet, CommitCertificate), CborError> {
-    let mut d = Decoder::new(bytes);
-    d.array_of("change", 2)?;
-    let set = ValidatorSet::from_bytes(d.bytes("change.validators", PART_BYTES)?)?;
-    let certificate = CommitCertificate::from_bytes(d.bytes("change.certificate", PART_BYTES)?)?;
-    d.end("change")?;
-    Ok((set, certificate))
 }

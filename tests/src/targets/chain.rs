@@ -4,10 +4,12 @@ use lucid_chain::anchor::AnchorProof;
 use lucid_chain::ledger::ClosedSession;
 use lucid_chain::transaction::Kind;
 use lucid_chain::verify::Trust;
-use lucid_chain::{Block, CommitCertificate, Genesis, Header, Transaction, ValidatorSet};
+use lucid_chain::{Block, CommitCertificate, Genesis, Header, Ledger, Transaction, ValidatorSet};
 use lucid_evidence::{SessionId, SigningKey, cose};
 
 const SEED: [u8; 32] = [0x11; 32];
+/// The proof of the test vectors.
+const ANCHOR: &[u8] = include_bytes!("../../fixtures/chain/anchor.cbor");
 
 /// A transaction: any bytes, and any payload of any kind, signed here.
 pub fn transaction(data: &[u8]) {
@@ -40,12 +42,22 @@ pub fn anchor(data: &[u8]) {
         assert_eq!(anchor.to_bytes(), data);
         let _ = anchor.verify(&SessionId::new(1_793_534_400_000, [0x44; 10]));
     }
+    // Three bytes each: a place in a good proof, and what is there instead.
+    let mut altered = ANCHOR.to_vec();
+    for edit in data.chunks_exact(3).take(8) {
+        let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % altered.len();
+        altered[at] = edit[2];
+    }
+    let verified = AnchorProof::from_bytes(&altered)
+        .is_ok_and(|proof| proof.verify(&SessionId::new(1_793_534_400_000, [0x77; 10])).is_ok());
+    assert_eq!(verified, altered == ANCHOR, "the good proof verifies, and no altered one");
 }
 
-/// What blocks and proofs are made of, and a trust file; the first byte chooses.
+/// What blocks and proofs are made of, a trust file and a snapshot; the first byte
+/// chooses.
 pub fn chain_values(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
-    match choice % 6 {
+    match choice % 7 {
         0 => {
             if let Ok(value) = Genesis::from_bytes(data) {
                 assert_eq!(value.to_bytes(), data);
@@ -71,8 +83,13 @@ pub fn chain_values(data: &[u8]) {
                 assert_eq!(value.to_bytes(), data);
             }
         }
-        _ => {
+        5 => {
             let _ = Trust::parse(&String::from_utf8_lossy(data));
+        }
+        _ => {
+            if let Ok(ledger) = Ledger::restore(data) {
+                assert_eq!(ledger.snapshot(), data);
+            }
         }
     }
 }

@@ -88,6 +88,7 @@ fn of_the_chain(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
         }
         .to_bytes(),
         trust.into_bytes(),
+        lucid_chain::Ledger::new(anchor.genesis.clone()).snapshot(),
     ];
     for (choice, value) in (0u8..).zip(values) {
         seeds.push(("chain_values", [&[choice], &value[..]].concat()));
