@@ -87,7 +87,7 @@ describe("an operator", () => {
     await dialog.getByRole("alert").waitFor();
     await accessible(page, "add source");
     await dialog.getByLabel("Address").fill("rtsp://user:secret-word@127.0.0.1:9/none");
-    await dialog.getByLabel("Record whenever Lucid runs").uncheck();
+    await dialog.getByLabel(/^Record it/).uncheck();
     await dialog.getByLabel("Record sound").uncheck();
     await dialog.getByRole("button", { name: "Add" }).click();
     await dialog.waitFor({ state: "hidden" });

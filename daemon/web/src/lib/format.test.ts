@@ -99,7 +99,7 @@ describe("small words", () => {
     check(f.percent(-1), "0 %");
   });
   it("days left", () => {
-    check(f.daysLeft(null), "not known yet");
+    check(f.daysLeft(null), "not known");
     check(f.daysLeft(0.4), "less than 1 day");
     check(f.daysLeft(1.9), "1 day");
     check(f.daysLeft(18.2), "18 days");

@@ -163,7 +163,7 @@ export function percent(share: number): string {
 
 /** Days the disk lasts, with what the number means when it cannot be told. */
 export function daysLeft(days: number | null | undefined): string {
-  if (!finite(days)) return "not known yet";
+  if (!finite(days)) return "not known";
   if (days < 1) return "less than 1 day";
   if (days >= 3650) return "over 10 years";
   return plural(Math.floor(days), "day");
