@@ -27,7 +27,7 @@ pub enum Picture {
         /// Bit rate, kbit/s.
         kbps: u32,
     },
-    /// An H.264 elementary stream (see [`elementary_stream`]), over and over: costs next to nothing to serve.
+    /// An MP4 with H.264, from its start to its end; see [`clip`]. Costs next to nothing to serve.
     Clip(PathBuf),
     /// The pattern as Motion JPEG.
     Jpeg,
@@ -51,7 +51,7 @@ impl Picture {
                  option-string=scenecut=0 ! rtph264pay name=pay0 pt=96 config-interval=-1"
             ),
             Self::Clip(path) => format!(
-                "multifilesrc location={} loop=true ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+                "filesrc location={} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
                 path.display()
             ),
             Self::Jpeg => {
@@ -132,7 +132,8 @@ impl Camera {
         }
         launch.push_str(" )");
         factory.set_launch(&launch);
-        factory.set_shared(true);
+        // A file is shown to each client from its start; a pattern is one picture for all.
+        factory.set_shared(!matches!(options.picture, Picture::Clip(_)));
         let auth = RTSPAuth::new();
         if let Some((user, password)) = &options.login {
             let token = RTSPToken::builder().field("media.factory.role", "viewer").build();
@@ -222,38 +223,33 @@ impl Drop for Camera {
     }
 }
 
-/// Writes the pictures of an MP4 with H.264 as an elementary stream that [`Picture::Clip`] can show.
+/// Makes an MP4 that [`Picture::Clip`] can show: ten seconds of noise at about this bit rate, `rounds` times.
 ///
 /// # Errors
-/// When the file is no such MP4.
-pub fn elementary_stream(mp4: &Path, out: &Path) -> Result<(), Problem> {
-    run(&format!(
-        "filesrc location={} ! qtdemux ! h264parse config-interval=-1 ! \
-         video/x-h264,stream-format=byte-stream,alignment=au ! filesink location={}",
-        mp4.display(),
-        out.display()
-    ))
-}
-
-/// Encodes `seconds` of a moving pattern as an elementary stream at about this bit rate.
-///
-/// # Errors
-/// When an element is missing.
-pub fn pattern_stream(
+/// When an element or FFmpeg is missing.
+pub fn clip(
     out: &Path,
     (width, height): (u32, u32),
     fps: u32,
     kbps: u32,
-    seconds: u32,
+    rounds: u32,
 ) -> Result<(), Problem> {
+    let once = out.with_extension("once.mp4");
     // Noise costs bits, so that the bit rate is reached.
     run(&format!(
         "videotestsrc pattern=snow num-buffers={} ! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
          x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} bitrate={kbps} option-string=scenecut=0 ! \
-         video/x-h264,profile=high,stream-format=byte-stream,alignment=au ! filesink location={}",
-        seconds * fps,
-        out.display()
-    ))
+         video/x-h264,profile=high ! h264parse ! mp4mux ! filesink location={}",
+        10 * fps,
+        once.display()
+    ))?;
+    let joined = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-stream_loop", &rounds.saturating_sub(1).to_string(), "-i"])
+        .arg(&once)
+        .args(["-c", "copy"])
+        .arg(out)
+        .status()?;
+    if joined.success() { Ok(()) } else { Err("ffmpeg does not join the rounds".into()) }
 }
 
 /// Runs a pipeline to its end.

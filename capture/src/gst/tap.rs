@@ -19,6 +19,8 @@ use crate::uri::{SourceKind, SourceUri};
 const MAX_SINK_BUFFERS: u32 = 16;
 /// A sample cannot be older than this when it reaches us; an older one has a wrong time stamp. Nanoseconds.
 const MAX_AGE_NS: i64 = 10_000_000_000;
+/// Distance of pictures that have neither time stamps nor lengths, nanoseconds.
+const DEFAULT_STEP_NS: i64 = 40_000_000;
 
 /// What the parts of one run share. Holds no reference to the pipeline.
 pub(super) struct Shared {
@@ -40,6 +42,8 @@ struct State {
     video: Option<gst::Caps>,
     audio: Option<gst::Caps>,
     pictures: u64,
+    /// Running time of the last picture, nanoseconds.
+    last_ns: i64,
     has_video: bool,
     has_audio: bool,
 }
@@ -59,6 +63,7 @@ impl Shared {
                 video: None,
                 audio: None,
                 pictures: 0,
+                last_ns: 0,
                 has_video: false,
                 has_audio: false,
             }),
@@ -227,7 +232,10 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
         let time = running_time(&sample, buffer);
         let ok = map.is_empty()
             || shared.with(|state| {
-                let Some(time_ns) = time else { return Ok(()) };
+                // Cameras leave time stamps out; a picture without one follows on the one before.
+                let step = buffer.duration().map_or(DEFAULT_STEP_NS, |d| nanoseconds(d.nseconds()));
+                let time_ns = time.unwrap_or(state.last_ns.saturating_add(step));
+                state.last_ns = time_ns;
                 if state.video.as_deref() != caps {
                     let Some(config) = caps.and_then(video_config) else {
                         return Err(MuxError::NoCodec);
@@ -238,7 +246,7 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
                 state.pictures += 1;
                 let sample = Sample {
                     time_ns,
-                    duration_ns: buffer.duration().and_then(|d| i64::try_from(d.nseconds()).ok()),
+                    duration_ns: buffer.duration().map(|d| nanoseconds(d.nseconds())),
                     sync,
                     captured_at_us: captured_at(sink, time_ns),
                     data: &map,
@@ -273,7 +281,7 @@ pub(super) fn audio_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
             }
             let sample = Sample {
                 time_ns,
-                duration_ns: buffer.duration().and_then(|d| i64::try_from(d.nseconds()).ok()),
+                duration_ns: buffer.duration().map(|d| nanoseconds(d.nseconds())),
                 sync: true,
                 captured_at_us: 0,
                 data: &map,
@@ -353,6 +361,10 @@ fn join_rounds(sink: &AppSink, shared: Arc<Shared>) {
         *event = replaced;
         gst::PadProbeReturn::Ok
     });
+}
+
+fn nanoseconds(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn running_time(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<i64> {
