@@ -1,7 +1,10 @@
 //! The chain of this device: opened, or founded at the first start.
 
 use lucid_capture::archive::Archive;
-use lucid_chain_node::{Config, Node, NodeError, Production, found, genesis, system_clock};
+use lucid_capture::check::{CheckReport, Damage};
+use lucid_chain_node::{
+    Config, Node, NodeError, Production, check, found, genesis, rebuild_indexes, system_clock,
+};
 use lucid_evidence::{PublicKey, SigningKey};
 use lucid_store::Store;
 use std::sync::Arc;
@@ -36,4 +39,47 @@ pub async fn start(
     let (node, report) = Node::start(store, genesis, key, config, stop).await?;
     tracing::debug!(?report, "chain opened");
     Ok(node)
+}
+
+/// Checks the chain in `store` block by block and adds what is wrong to `report`, with the sessions it touches. With
+/// `repair`, indexes that are missing are rebuilt from the blocks.
+///
+/// # Errors
+/// When the chain cannot be read at all.
+pub fn check_into(
+    report: &mut CheckReport,
+    store: &Arc<dyn Store>,
+    repair: bool,
+    progress: impl FnMut(u64, u64),
+) -> Result<(), NodeError> {
+    let damage = |what: String, session| Damage {
+        what,
+        session,
+        wall_us: None,
+        stream_us: None,
+        quarantined: None,
+    };
+    let found = check(Arc::clone(store), progress)?;
+    for problem in found.problems {
+        let what = format!("chain, block {}: {}", problem.height, problem.text);
+        match problem.sessions.is_empty() {
+            true => report.damage.push(damage(what, None)),
+            false => {
+                let sessions = problem.sessions.into_iter().map(Some);
+                report.damage.extend(sessions.map(|session| damage(what.clone(), session)));
+            }
+        }
+    }
+    if found.more_problems > 0 {
+        let what = format!("chain: {} more blocks are damaged", found.more_problems);
+        report.damage.push(damage(what, None));
+    }
+    if found.missing_indexes > 0 {
+        let mut what = format!("chain: {} records of its indexes are missing", found.missing_indexes);
+        if repair && rebuild_indexes(Arc::clone(store)).is_ok() {
+            what += "; they are rebuilt from the blocks now";
+        }
+        report.damage.push(damage(what, None));
+    }
+    Ok(())
 }

@@ -10,12 +10,23 @@ use lucid_chain::block::transaction_tree;
 use lucid_chain::history::{Frontier, history_leaf};
 use lucid_chain::ledger::{ClosedSession, Effect, Effects};
 use lucid_chain::transaction::Body;
-use lucid_evidence::Hash;
-use lucid_store::Store;
+use lucid_evidence::{Hash, SessionId};
+use lucid_store::{Store, StoreError};
 use std::sync::Arc;
 
 /// Most problems that a report lists; the rest are counted.
 const PROBLEMS_MAX: usize = 1000;
+
+/// Something that is damaged or missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The height it touches; 0 for what belongs to no block.
+    pub height: u64,
+    /// What it is.
+    pub text: String,
+    /// Sessions with a transaction in that block: they cannot be proved whole.
+    pub sessions: Vec<SessionId>,
+}
 
 /// What a check of a chain database found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,8 +41,8 @@ pub struct CheckReport {
     pub forgotten: u64,
     /// Transactions that were read and are right.
     pub transactions: u64,
-    /// What is damaged or missing, with the height it touches.
-    pub problems: Vec<(u64, String)>,
+    /// What is damaged or missing.
+    pub problems: Vec<Problem>,
     /// Problems beyond those listed.
     pub more_problems: u64,
     /// Records by which transactions and sessions are found that are missing and can be rebuilt.
@@ -46,7 +57,8 @@ impl CheckReport {
 
     fn problem(&mut self, height: u64, text: impl ToString) {
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push((height, text.to_string()));
+            let (text, sessions) = (text.to_string(), Vec::new());
+            self.problems.push(Problem { height, text, sessions });
         } else {
             self.more_problems += 1;
         }
@@ -107,7 +119,40 @@ pub fn check(
     if previous.is_some_and(|id| id != head.id) {
         report.problem(head.height, "the head record names another block");
     }
+    name_sessions(&chain, &mut report)?;
     Ok(report)
+}
+
+/// Finds by the index of sessions which ones a damaged block touches.
+fn name_sessions(chain: &ChainStore, report: &mut CheckReport) -> Result<(), NodeError> {
+    if report.problems.iter().all(|problem| problem.height == 0) {
+        return Ok(());
+    }
+    let mut from = keys::SESSION_EVENTS.0.to_vec();
+    loop {
+        let found = match chain.store.scan(&from, keys::SESSION_EVENTS.1, 256) {
+            Ok(found) => found,
+            // A damaged entry of the index: go on behind it.
+            Err(StoreError::Damaged { key, .. }) => {
+                from = [&key[..], &[0]].concat();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (key, _) in &found {
+            let Some((session, height)) = keys::event_session(key) else { continue };
+            let touched = report.problems.iter_mut().filter(|problem| problem.height == height);
+            for problem in touched {
+                if !problem.sessions.contains(&session) {
+                    problem.sessions.push(session);
+                }
+            }
+        }
+        match found.last() {
+            Some((key, _)) => from = [&key[..], &[0]].concat(),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The chain as it is read without knowing how long its node keeps empty blocks.

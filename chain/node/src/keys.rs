@@ -54,6 +54,16 @@ pub(crate) fn session_event(session: &SessionId, height: u64, place: u32) -> Vec
     [b"e", &session.as_bytes()[..], &height, &place].concat()
 }
 
+/// All keys of [`session_event`]: the first, and the first after them.
+pub(crate) const SESSION_EVENTS: (&[u8], &[u8]) = (b"e", b"f");
+
+/// Session and height in a key of [`session_event`].
+pub(crate) fn event_session(key: &[u8]) -> Option<(SessionId, u64)> {
+    let (height, _) = event_place(key)?;
+    let session = key.get(1..1 + SessionId::LEN)?;
+    Some((SessionId::from_bytes(session.try_into().ok()?).ok()?, height))
+}
+
 /// Height and place in a key of [`session_event`].
 pub(crate) fn event_place(key: &[u8]) -> Option<(u64, u32)> {
     let rest = key.strip_prefix(b"e")?.get(SessionId::LEN..)?;

@@ -15,7 +15,7 @@ mod persist;
 mod records;
 mod solo;
 
-pub use check::{CheckReport, check, rebuild_indexes};
+pub use check::{CheckReport, Problem, check, rebuild_indexes};
 pub use core::{OpenReport, SNAPSHOT_EVERY_BLOCKS, STORE_BATCH_MAX_BYTES};
 pub use error::{NodeError, SubmitError, WaitError};
 pub use mempool::{MEMPOOL_MAX_BYTES, MEMPOOL_MAX_TRANSACTIONS};

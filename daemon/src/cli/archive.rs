@@ -186,7 +186,23 @@ pub fn fsck(options: &FsckOptions) -> Result<Exit, Failure> {
         spinner.set_message(format!("checking {what}"));
         spinner.tick();
     })?;
+    let (store, repair) = (archive.data().chain(), !options.no_quarantine);
+    let checked = chain::check_into(&mut report, &store, repair, |height, all| {
+        if height % 1000 == 0 {
+            spinner.set_message(format!("checking block {height} of {all}"));
+            spinner.tick();
+        }
+    });
     spinner.finish_and_clear();
+    if let Err(error) = checked {
+        report.damage.push(check::Damage {
+            what: format!("chain: {error}"),
+            session: None,
+            wall_us: None,
+            stream_us: None,
+            quarantined: None,
+        });
+    }
     for aside in opened.quarantined {
         report.damage.push(check::Damage {
             what: format!("{} could not be opened: {}", aside.name, aside.reason),
