@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lucid_evidence::SigningKey;
+use lucid_evidence::{Hash, SigningKey};
 
 use crate::http::tls::Fingerprint;
 
@@ -43,6 +43,11 @@ impl Device {
     /// Notes the port HTTPS is served on; the first call counts.
     pub fn set_https_port(&self, port: u16) {
         self.https_port.get_or_init(|| port);
+    }
+
+    /// Notes the chain; the first call counts.
+    pub fn set_chain_genesis(&self, genesis: Hash) {
+        self.chain_genesis.get_or_init(|| genesis.to_string());
     }
 
     /// Hash of the chain's first block, once there is one.

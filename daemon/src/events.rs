@@ -16,6 +16,16 @@ pub enum Topic {
     Component,
     /// A source was set up, changed or removed, or its state changed.
     Source,
+    /// A session changed.
+    Session,
+    /// Time is missing from a recording.
+    Gap,
+    /// An export made progress.
+    Export,
+    /// A block was committed.
+    Block,
+    /// The answer to "is my evidence safe?" changed.
+    Health,
 }
 
 impl Topic {
@@ -24,6 +34,11 @@ impl Topic {
         match self {
             Self::Component => "component",
             Self::Source => "source",
+            Self::Session => "session",
+            Self::Gap => "gap",
+            Self::Export => "export",
+            Self::Block => "block",
+            Self::Health => "health",
         }
     }
 }

@@ -7,17 +7,25 @@ mod auth;
 mod bundle;
 mod chain;
 mod cli;
+mod components;
 mod config;
 mod data_dir;
 mod device;
 mod events;
 mod exit;
+mod exports;
+mod first_start;
+mod follow;
+mod housekeeping;
 mod http;
 mod keyfile;
 mod logging;
 mod machine;
 mod metrics;
 mod notify;
+mod playlist;
+mod recordings;
+mod sealed_file;
 mod sources;
 mod supervisor;
 mod view;
@@ -29,11 +37,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use lucid_capture::archive::Archive;
+use lucid_store::OpenReport;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::Auth;
 use crate::cli::Cli;
 use crate::cli::serve::{Addresses, greet};
+use crate::components::Core;
 use crate::config::Config;
 use crate::device::Device;
 use crate::events::Events;
@@ -41,13 +52,8 @@ use crate::exit::{Exit, Failure};
 use crate::http::listen::{self, ListenError, Listener};
 use crate::http::tls;
 use crate::machine::Machine;
-use crate::sources::{Sources, SourcesError};
-use crate::supervisor::{Need, Plan, Supervisor};
-
-/// A listener that says nothing for this long is stuck.
-const LISTENER_BEATS_WITHIN: Duration = Duration::from_secs(20);
-/// How often expired sessions are deleted.
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
+use crate::sources::Sources;
+use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -72,9 +78,10 @@ fn main() -> ExitCode {
 fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> {
     logging::start(&config.log)?;
     raise_descriptor_limit();
-    let data_dir = data_dir::open(&config.data_dir)?;
+    let (data_dir, report) = data_dir::open_with_report(&config.data_dir)?;
+    let archive = Arc::new(Archive::new(data_dir)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(live(config, &data_dir, ready_file));
+    let exit = runtime.block_on(live(config, archive, report, ready_file));
     // What still waits for a disk or a camera has had its deadline.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -82,47 +89,49 @@ fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> 
 
 async fn live(
     config: Config,
-    data_dir: &lucid_store::DataDir,
+    archive: Arc<Archive>,
+    report: OpenReport,
     ready_file: Option<PathBuf>,
 ) -> Result<Exit, Failure> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
 
-    // Identity and accounts.
-    let keys_dir = data_dir.keys_dir();
-    let keys = lucid_capture::keys::KeyStore::open(&keys_dir)?;
-    let device_key = keys.device();
+    // Identity, accounts, sources.
+    let (keys_dir, index) = (archive.data().keys_dir(), archive.data().index());
+    let key = archive.keys().device();
     let identity = match config.http.listen_tls {
         Some(_) => Some(tls::load_or_make(&keys_dir, &config.http.host_names)?),
         None => None,
     };
-    let device = Device::new(device_key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
-    let auth = Arc::new(Auth::new(data_dir.index(), &keys_dir, &config.auth));
+    let device = Device::new(key, identity.as_ref().map(|tls| tls.fingerprint.clone()));
+    let auth = Arc::new(Auth::new(Arc::clone(&index), &keys_dir, &config.auth));
     let (claim, code) = auth.renew_code()?;
-    let (sources, damaged) = Sources::open(data_dir.index(), device_key)?;
-    let sources = Arc::new(sources);
+    let (sources, damaged) = Sources::open(index, key)?;
 
-    // Components, in the order they depend on each other; they stop in reverse.
-    let events = Events::new();
-    let supervisor = Supervisor::new(events.clone());
-    start_session_purge(&supervisor, &auth);
-    report_sources(&supervisor, &damaged);
-
-    // Listeners last, so that whoever can ask is answered.
-    let drain = config.drain;
+    // Addresses are taken before anything records, and answered after everything runs.
     let (http, https) = bind(&config, identity)
         .await
         .map_err(|error| Failure::new(Exit::AddressUnavailable, error))?;
-    let app = http::Parts {
-        config,
-        auth,
+
+    // What records, seals and anchors; then its components, which stop in reverse.
+    let (events, sources, drain) = (Events::new(), Arc::new(sources), config.drain);
+    let supervisor = Supervisor::new(events.clone());
+    let core = Core::open(archive, &config, &sources, &events).await?;
+    device.set_chain_genesis(core.node.chain());
+    let parts = http::Parts {
+        auth: Arc::clone(&auth),
         device,
         events,
         supervisor: supervisor.clone(),
         sources,
         machine: Machine::default(),
-    }
-    .build();
+        quarantined: components::aside(&report),
+        config,
+    };
+    let app = parts.build(&core);
+    components::start(&app, core, &damaged, &auth);
+
+    // Listeners last, so that whoever can ask is answered.
     let addresses = Addresses::new(
         http.as_ref().map(|listener| listener.address),
         https.as_ref().map(|listener| listener.address),
@@ -132,12 +141,9 @@ async fn live(
     }
     let router = http::router(&app);
     for (name, listener) in [("http", http), ("https", https)] {
-        let Some(listener) = listener else { continue };
-        let router = router.clone();
-        let plan = Plan { name, need: Need::Required, beat_within: Some(LISTENER_BEATS_WITHIN) };
-        supervisor.start(plan, move |reporter, stop| {
-            listener.clone().serve(router.clone(), reporter, stop)
-        });
+        if let Some(listener) = listener {
+            components::start_listener(&app, name, listener, router.clone());
+        }
     }
     greet(&addresses, &app.device, &claim, code)?;
     let watchdog = tokio::spawn(tell_ready(supervisor.clone(), addresses, ready_file));
@@ -190,36 +196,6 @@ async fn bind(
         bound.1 = Some(listen::bind(address, "http.listen_tls", tls, &places).await?);
     }
     Ok(bound)
-}
-
-/// Shows sources whose settings cannot be read; their recordings are not touched by that.
-fn report_sources(supervisor: &Supervisor, damaged: &[SourcesError]) {
-    let plan = Plan { name: "sources", need: Need::Optional, beat_within: None };
-    let reporter = supervisor.register(plan);
-    if damaged.is_empty() {
-        return reporter.healthy();
-    }
-    let reasons: Vec<String> = damaged.iter().map(ToString::to_string).collect();
-    reporter.degraded(reasons.join("; "));
-}
-
-fn start_session_purge(supervisor: &Supervisor, auth: &Arc<Auth>) {
-    let plan = Plan { name: "sessions-purge", need: Need::Optional, beat_within: None };
-    let auth = Arc::clone(auth);
-    supervisor.start(plan, move |reporter, stop| {
-        let auth = Arc::clone(&auth);
-        async move {
-            let mut tick = tokio::time::interval(PURGE_EVERY);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    _ = tick.tick() => {}
-                }
-                auth.purge().await?;
-                reporter.healthy();
-            }
-        }
-    });
 }
 
 /// Connections, volumes and cameras all take descriptors; many systems start with 1024.

@@ -2,6 +2,7 @@
 
 use lucid_capture::archive::{Archive, ArchiveError};
 use lucid_capture::catalogue::SessionRecord;
+use lucid_evidence::manifest::GapRecord;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -19,6 +20,18 @@ pub struct GapView {
     pub length_s: f64,
     /// Why.
     pub reason: &'static str,
+}
+
+impl GapView {
+    /// From the record of a gap.
+    pub fn new(record: &GapRecord) -> Self {
+        Self {
+            at: Rfc3339::from_us(record.wall_us),
+            stream_time_s: seconds(record.stream_us),
+            length_s: seconds(record.gap.length_us),
+            reason: record.gap.reason.as_str(),
+        }
+    }
 }
 
 /// Who encodes.
@@ -130,18 +143,7 @@ impl SessionView {
     /// When the chunks cannot be read.
     pub fn new(archive: &Archive, session: &SessionRecord) -> Result<Self, ArchiveError> {
         let gaps = archive.gaps(session)?;
-        Ok(SessionView {
-            gaps: gaps
-                .iter()
-                .map(|record| GapView {
-                    at: Rfc3339::from_us(record.wall_us),
-                    stream_time_s: seconds(record.stream_us),
-                    length_s: seconds(record.gap.length_us),
-                    reason: record.gap.reason.as_str(),
-                })
-                .collect(),
-            ..Self::brief(session)
-        })
+        Ok(SessionView { gaps: gaps.iter().map(GapView::new).collect(), ..Self::brief(session) })
     }
 
     /// As [`SessionView::new`], without looking at the chunks: the gaps are left out.

@@ -1,6 +1,7 @@
 //! The whole way on the command line: record, verify, change, verify again; sessions, export, fsck, store.
 
-#![allow(clippy::unwrap_used)]
+// Helpers of these tests are part of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use serde_json::Value;
 use std::path::Path;

@@ -41,7 +41,9 @@ pub enum Role {
 /// What a request does, as far as rights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Change sources, delete recordings, change accounts.
+    /// Start, stop, hold, export.
+    Operate,
+    /// Change sources, release holds, delete recordings, change accounts.
     Administer,
 }
 
@@ -49,7 +51,7 @@ impl Role {
     /// Whether the role has the right.
     pub fn may(self, action: Action) -> bool {
         match (self, action) {
-            (Self::Admin, Action::Administer) => true,
+            (Self::Admin, Action::Operate | Action::Administer) => true,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The endpoints of the claim and of sign-in, and how a request is recognised.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Action, AuthError, ClaimState, Identity, Role, Token};
+use crate::first_start::first_source;
 use crate::http::extract::JsonBody;
 use crate::http::problem::{Kind, Problem, ProblemDocument};
 use crate::http::time::{Rfc3339, now_us};
@@ -147,6 +150,7 @@ async fn take_claim(
     let (token, identity) =
         app.auth.take_claim(peer.address.ip(), &code, &username, password).await?;
     tracing::info!(username = identity.username, "the device has been claimed");
+    tokio::spawn(first_source(Arc::clone(&app)));
     Ok(opened(token, identity, peer))
 }
 

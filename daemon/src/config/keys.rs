@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::value::Value;
-use super::{Config, LogFormat, PlainHttp};
+use super::{Config, LogFormat, MIB, PlainHttp};
 
 /// One configuration key.
 pub struct Key {
@@ -192,13 +192,13 @@ pub const KEYS: &[Key] = &[
         show: |config| config.record.demo.to_string(),
     },
     Key {
-        name: "chain.block_interval_s",
-        help: "seconds between blocks of a new chain",
+        name: "record.keep_free_mib",
+        help: "MiB of the disk kept free for what is being recorded",
         set: |config, value| {
-            config.chain.block_interval = value.seconds(1.0, 60.0)?;
+            config.record.keep_free_bytes = value.number(128, 1 << 24)? * MIB;
             Ok(())
         },
-        show: |config| config.chain.block_interval.as_secs_f64().to_string(),
+        show: |config| (config.record.keep_free_bytes / MIB).to_string(),
     },
 ];
 

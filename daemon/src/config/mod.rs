@@ -26,6 +26,9 @@ const TEST_PREFIX: &str = "LUCID_TEST_";
 /// Largest configuration file read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// Bytes of a mebibyte.
+const MIB: u64 = 1024 * 1024;
+
 /// Everything the operator can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -45,8 +48,6 @@ pub struct Config {
     pub log: Log,
     /// What is recorded without being asked.
     pub record: Record,
-    /// The chain of blocks.
-    pub chain: Chain,
 }
 
 /// Listeners and their limits.
@@ -113,13 +114,8 @@ pub enum LogFormat {
 pub struct Record {
     /// Whether the claim of a device without a camera starts a marked demo source.
     pub demo: bool,
-}
-
-/// The chain of blocks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chain {
-    /// Time between blocks of a new chain.
-    pub block_interval: Duration,
+    /// Bytes of the disk kept free for what is being recorded.
+    pub keep_free_bytes: u64,
 }
 
 impl Default for Config {
@@ -140,8 +136,7 @@ impl Default for Config {
             auth: Auth { session: Duration::from_secs(7 * 24 * 3600), attempts_per_minute: 5 },
             metrics_loopback: false,
             log: Log { level: "info".into(), format: LogFormat::Auto },
-            record: Record { demo: true },
-            chain: Chain { block_interval: Duration::from_secs(10) },
+            record: Record { demo: true, keep_free_bytes: 1024 * MIB },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Extractors whose rejections are problem documents.
 
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 
@@ -10,6 +10,11 @@ use super::problem::{Kind, Problem};
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub struct JsonBody<T>(pub T);
+
+/// Query parameters.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+pub struct Query<T>(pub T);
 
 /// Parameters of the path.
 #[derive(FromRequestParts)]
@@ -34,6 +39,12 @@ impl From<JsonRejection> for Problem {
             _ => rejection.body_text(),
         };
         Self::new(kind, detail)
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Kind::InvalidQuery, rejection.body_text())
     }
 }
 

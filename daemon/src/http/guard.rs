@@ -19,6 +19,7 @@ use futures_util::{FutureExt, StreamExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
+use super::exports::UPLOAD_BYTES_MAX;
 use super::problem::{Kind, Problem};
 use super::rate::party;
 use super::{App, BODY_BYTES_MAX, Caller, Peer};
@@ -28,6 +29,8 @@ use crate::supervisor::panic_text;
 
 /// Longest a handler may take to begin its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Longest a bundle may take to arrive and be verified.
+const UPLOADED_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// Longest the rest of a refused body is read and thrown away, so that the sender gets to read
 /// the answer instead of a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -104,14 +107,14 @@ pub async fn api(
             .retry_after(wait.as_secs() + 1)
             .into_response();
     }
-    let limit = BODY_BYTES_MAX as u64;
+    let (limit, answer_within) = limits(request.uri().path());
     if request.body().size_hint().lower() > limit {
         return too_large(request, limit);
     }
     if let Some(identity) = identity {
         request.extensions_mut().insert(identity);
     }
-    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+    match tokio::time::timeout(answer_within, next.run(request)).await {
         Ok(mut response) => {
             let headers = response.headers_mut();
             if !headers.contains_key(header::CACHE_CONTROL) {
@@ -120,11 +123,20 @@ pub async fn api(
             response
         }
         Err(_) => {
-            Problem::new(Kind::Timeout, format!("no answer within {} s", ANSWER_WITHIN.as_secs()))
+            Problem::new(Kind::Timeout, format!("no answer within {} s", answer_within.as_secs()))
                 .retry_after(5)
                 .closing()
                 .into_response()
         }
+    }
+}
+
+/// The largest body of a path, and the longest time to its answer. Paths here are without
+/// `/api/v1`.
+fn limits(path: &str) -> (u64, Duration) {
+    match path {
+        "/verify" => (UPLOAD_BYTES_MAX, UPLOADED_WITHIN),
+        _ => (BODY_BYTES_MAX as u64, ANSWER_WITHIN),
     }
 }
 

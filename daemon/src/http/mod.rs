@@ -1,19 +1,25 @@
 //! The HTTP side: listeners, the guard every request passes, and the routes.
 
+mod chain;
 mod device;
 pub mod events;
+pub mod evidence;
+pub mod exports;
 pub mod extract;
 mod guard;
 mod health;
 pub mod listen;
+mod media;
 mod openapi;
 pub mod problem;
 pub mod rate;
-mod sources;
+pub mod sessions;
+pub mod sources;
 pub mod time;
 pub mod tls;
 mod web;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,12 +29,19 @@ use axum::extract::DefaultBodyLimit;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use lucid_capture::archive::Archive;
+use lucid_chain_node::Node;
+
+use crate::anchoring::Anchoring;
 use crate::auth::{self, Auth, TokenId};
+use crate::components::Core;
 use crate::config::Config;
 use crate::device::Device;
 use crate::events::Events;
+use crate::exports::Exports;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
+use crate::recordings::{Pulse, Recordings};
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
 use rate::{Rate, RateTable};
@@ -70,6 +83,27 @@ pub struct Shared {
     pub sources: Arc<Sources>,
     /// Board, cameras, encoder.
     pub machine: Machine,
+    /// Everything stored.
+    pub archive: Arc<Archive>,
+    /// The chain.
+    pub node: Node,
+    /// Between recorder and chain.
+    pub anchoring: Arc<Anchoring>,
+    /// What records.
+    pub recordings: Arc<Recordings>,
+    /// What the recorders tell.
+    pub pulse: Arc<Pulse>,
+    /// Bundles for download.
+    pub exports: Arc<Exports>,
+    /// What was put aside as damaged when the data directory was opened.
+    pub quarantined: Vec<String>,
+    /// Bytes the sessions of each source take, as last counted.
+    pub used: Mutex<HashMap<String, u64>>,
+    /// Held while an uploaded bundle is verified.
+    verifying: Arc<Semaphore>,
+    lists: sessions::Lists,
+    inits: media::Inits,
+    health: evidence::Kept,
     /// Counters.
     pub metrics: Metrics,
     /// Cancelled when the daemon stops; endless answers end with it.
@@ -102,17 +136,31 @@ pub struct Parts {
     pub sources: Arc<Sources>,
     /// Board, cameras, encoder.
     pub machine: Machine,
+    /// What was put aside as damaged when the data directory was opened.
+    pub quarantined: Vec<String>,
 }
 
 impl Parts {
     /// The state, with nobody connected.
-    pub fn build(self) -> App {
+    pub fn build(self, core: &Core) -> App {
         let http = &self.config.http;
         let rate = |per_minute| Rate { per_minute, burst: http.burst };
         Arc::new(Shared {
             anonymous: Mutex::new(RateTable::new(rate(http.anonymous_per_minute))),
             signed_in: Mutex::new(RateTable::new(rate(http.signed_in_per_minute))),
             listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
+            archive: Arc::clone(&core.archive),
+            node: core.node.clone(),
+            anchoring: Arc::clone(&core.anchoring),
+            recordings: Arc::clone(&core.recordings),
+            pulse: Arc::clone(&core.pulse),
+            exports: Arc::clone(&core.exports),
+            quarantined: self.quarantined,
+            used: Mutex::default(),
+            verifying: Arc::new(Semaphore::new(1)),
+            lists: sessions::Lists::default(),
+            inits: media::Inits::default(),
+            health: evidence::Kept::default(),
             run: time::now_us() as u32,
             requests: AtomicU64::new(0),
             stop: CancellationToken::new(),
@@ -142,9 +190,15 @@ pub fn router(app: &App) -> Router {
             .merge(health::api_routes())
             .merge(events::routes())
             .merge(device::routes())
-            .merge(sources::routes()),
+            .merge(sources::routes())
+            .merge(sessions::routes())
+            .merge(media::routes())
+            .merge(exports::routes())
+            .merge(chain::routes())
+            .merge(evidence::routes()),
     );
     let api = api
+        .merge(media::segments())
         .route("/openapi.json", openapi::serve(&description))
         .method_not_allowed_fallback(guard::method_not_allowed)
         .fallback(guard::not_found)

@@ -65,6 +65,26 @@ kinds! {
     BadRequest = "bad-request", BAD_REQUEST, "The request cannot be read";
     /// The body is JSON of another shape, or a field has an unfit value.
     InvalidBody = "invalid-body", UNPROCESSABLE_ENTITY, "A field of the body does not fit";
+    /// A query parameter does not fit.
+    InvalidQuery = "invalid-query", UNPROCESSABLE_ENTITY, "A query parameter does not fit";
+    /// The source records already.
+    AlreadyRecording = "already-recording", CONFLICT, "The source is recording already";
+    /// The session does not record.
+    NotRecording = "not-recording", CONFLICT, "The session is not recording";
+    /// It records still, or is not finished yet.
+    StillRecording = "still-recording", CONFLICT, "The session is still recording";
+    /// A legal hold keeps it.
+    OnHold = "on-hold", CONFLICT, "The session is on legal hold";
+    /// Its keys are destroyed.
+    SessionDeleted = "session-deleted", GONE, "The session was deleted";
+    /// What is stored is not what was stored.
+    Damaged = "damaged", INTERNAL_SERVER_ERROR, "What is stored is damaged";
+    /// The disk has no room that may be used.
+    NoRoom = "no-room", INSUFFICIENT_STORAGE, "There is no room on the disk";
+    /// As many exports as are kept.
+    TooManyExports = "too-many-exports", CONFLICT, "Too many exports are kept";
+    /// The export is not done.
+    ExportNotDone = "export-not-done", CONFLICT, "The export cannot be downloaded yet";
     /// As many sources as a device can have.
     TooManySources = "too-many-sources", CONFLICT, "The device has all the sources it can have";
     /// The body is larger than this path takes.

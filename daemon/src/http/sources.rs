@@ -1,6 +1,6 @@
 //! The endpoints of sources.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
@@ -117,7 +117,9 @@ impl From<RetentionBody> for Retention {
 }
 
 /// A source as it is now.
-pub fn view(source: &Source) -> SourceView {
+pub fn view(app: &App, source: &Source) -> SourceView {
+    let status = app.recordings.status(&source.id);
+    let used = app.used.lock().unwrap_or_else(PoisonError::into_inner);
     let Retention { max_age_s, max_bytes } = source.retention;
     SourceView {
         id: source.id.to_string(),
@@ -128,10 +130,10 @@ pub fn view(source: &Source) -> SourceView {
         enabled: source.enabled,
         demo: source.is_demo(),
         retention: RetentionBody { max_age_s, max_bytes },
-        state: "idle",
-        state_reason: None,
-        current_session_id: None,
-        used_bytes: 0,
+        state: status.state.as_str(),
+        state_reason: status.reason,
+        current_session_id: status.session.map(|session| session.to_string()),
+        used_bytes: used.get(source.id.as_str()).copied().unwrap_or(0),
     }
 }
 
@@ -141,7 +143,7 @@ pub fn view(source: &Source) -> SourceView {
         (status = 401, body = ProblemDocument, content_type = "application/problem+json")))]
 async fn list(State(app): State<App>, _: SignedIn) -> Json<SourceList> {
     // At most `SOURCES_MAX`, so one page holds them all.
-    let items = app.sources.list().iter().map(view).collect();
+    let items = app.sources.list().iter().map(|source| view(&app, source)).collect();
     Json(SourceList { items, next_cursor: None })
 }
 
@@ -195,7 +197,7 @@ async fn create(
     write(&app, move |app| app.sources.add(&added)).await?;
     changed(&app, &who, "source.create", &source).await?;
     let location = format!("/api/v1/sources/{}", source.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view(&source))))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view(&app, &source))))
 }
 
 /// One source.
@@ -207,7 +209,7 @@ async fn read(
     _: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Json<SourceView>, Problem> {
-    Ok(Json(view(&app.sources.get(&id)?)))
+    Ok(Json(view(&app, &app.sources.get(&id)?)))
 }
 
 /// Change a source; fields left out stay as they are.
@@ -237,7 +239,7 @@ async fn change(
     })
     .await?;
     changed(&app, &who, "source.change", &source).await?;
-    Ok(Json(view(&source)))
+    Ok(Json(view(&app, &source)))
 }
 
 /// Remove a source; its recordings stay.
@@ -263,7 +265,8 @@ async fn changed(
     action: &'static str,
     source: &Source,
 ) -> Result<(), Problem> {
-    app.events.publish(Topic::Source, &view(source));
+    app.recordings.wake();
+    app.events.publish(Topic::Source, &view(app, source));
     let subject = format!("{} {}", source.id, source.name);
     Ok(app.auth.audit(&who.0.username, action, &subject).await?)
 }

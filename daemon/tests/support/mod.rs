@@ -174,6 +174,13 @@ impl Daemon {
         assert!(sent.unwrap().success());
     }
 
+    /// Kills it as a power cut would; returns the directory.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.data_dir, tempfile::tempdir().unwrap())
+    }
+
     /// Asks it to stop; returns the exit code, its log and the directory.
     pub fn stop(mut self) -> (i32, String, tempfile::TempDir) {
         self.signal("TERM");

@@ -1,0 +1,208 @@
+//! Pictures and sound for players: playlists and segments, opened for whoever may see the session.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lucid_capture::archive::{Archive, ArchiveError};
+use lucid_capture::catalogue::{ChunkMap, SessionState};
+use lucid_evidence::seal::SessionSecret;
+use lucid_evidence::{Hash, SessionId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use super::extract::Path;
+use super::problem::{Problem, ProblemDocument};
+use super::sessions::{blocking, session_id};
+use crate::auth::SignedIn;
+use crate::playlist::{self, Kind, Part};
+
+/// Hashes of initialisation segments kept, so that a playlist need not open every chunk.
+const INITS_KNOWN_MAX: usize = 8192;
+
+/// The described endpoints: the playlists.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(recorded)).routes(routes!(live))
+}
+
+/// What the playlists point at.
+pub fn segments() -> Router<App> {
+    Router::new().route("/sessions/{id}/media/{name}", get(segment))
+}
+
+/// Which chunks have the same initialisation segment.
+#[derive(Default)]
+pub struct Inits(Mutex<HashMap<(SessionId, u64), Hash>>);
+
+/// A playlist of all that is recorded: complete when the session has ended, growing before.
+#[utoipa::path(get, path = "/sessions/{id}/media/playlist.m3u8", tag = "media",
+    params(("id" = String, Path)),
+    responses((status = 200, content_type = "application/vnd.apple.mpegurl", body = String),
+        (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 410, body = ProblemDocument, content_type = "application/problem+json")))]
+async fn recorded(
+    State(app): State<App>,
+    _: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = session_id(&id)?;
+    let text = blocking(&app, move |app| {
+        let session = app.archive.session(id)?;
+        let kind = if session.state.is_running() { Kind::Growing } else { Kind::Whole };
+        Ok(playlist::write(&parts(app, id, session.state)?, kind, ""))
+    });
+    Ok(answer(text.await?))
+}
+
+/// A playlist of the last seconds of a session that records.
+#[utoipa::path(get, path = "/sessions/{id}/live", tag = "media", params(("id" = String, Path)),
+    responses((status = 200, content_type = "application/vnd.apple.mpegurl", body = String),
+        (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 410, body = ProblemDocument, content_type = "application/problem+json")))]
+async fn live(
+    State(app): State<App>,
+    _: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = session_id(&id)?;
+    let text = blocking(&app, move |app| {
+        let session = app.archive.session(id)?;
+        Ok(playlist::write(&parts(app, id, session.state)?, Kind::Live, "media/"))
+    });
+    Ok(answer(text.await?))
+}
+
+/// `init-{n}.mp4` or `{chunk}-{fragment}.m4s`.
+async fn segment(
+    State(app): State<App>,
+    _: SignedIn,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = session_id(&id)?;
+    let missing = || Problem::no_such("segment", &name);
+    let wanted = Wanted::parse(&name).ok_or_else(missing)?;
+    let found = blocking(&app, move |app| {
+        let secret = app.archive.secret(id)?;
+        let Some(map) = chunk(app, id, wanted.chunk())? else { return Ok(None) };
+        Ok(match wanted {
+            Wanted::Init(_) => Some(app.archive.init_segment(&secret, &map)?),
+            Wanted::Fragment(_, index) => match map.fragments.get(index) {
+                Some(fragment) => Some(app.archive.fragment(&secret, &map, fragment)?),
+                None => None,
+            },
+        })
+    });
+    let bytes = found.await?.ok_or_else(missing)?;
+    let kind = if name.ends_with(".m4s") { "video/iso.segment" } else { "video/mp4" };
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        // It never changes, and nobody between may keep it.
+        (header::CACHE_CONTROL, "private, max-age=3600, immutable"),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Init(u64),
+    Fragment(u64, usize),
+}
+
+impl Wanted {
+    fn parse(name: &str) -> Option<Self> {
+        if let Some(number) = name.strip_prefix("init-").and_then(|n| n.strip_suffix(".mp4")) {
+            return number.parse().ok().map(Self::Init);
+        }
+        let (chunk, fragment) = name.strip_suffix(".m4s")?.split_once('-')?;
+        Some(Self::Fragment(chunk.parse().ok()?, fragment.parse().ok()?))
+    }
+
+    fn chunk(self) -> u64 {
+        match self {
+            Self::Init(chunk) | Self::Fragment(chunk, _) => chunk,
+        }
+    }
+}
+
+fn answer(playlist: String) -> Response {
+    let kind = "application/vnd.apple.mpegurl";
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    (headers, playlist).into_response()
+}
+
+/// A chunk, closed or open.
+fn chunk(app: &App, id: SessionId, index: u64) -> Result<Option<ChunkMap>, Problem> {
+    let open = app.recordings.live(id).and_then(|live| live.open);
+    if let Some(open) = open.filter(|open| open.index == index) {
+        return Ok(Some(open));
+    }
+    let closed = app.archive.catalogue().chunk(id, index).map_err(ArchiveError::from)?;
+    Ok(closed.map(|record| record.map))
+}
+
+/// All chunks of a session with their initialisation segments, the open one last.
+fn parts(app: &App, id: SessionId, state: SessionState) -> Result<Vec<Part>, Problem> {
+    let secret = app.archive.secret(id)?;
+    // Looked at first: should it be closed in between, it is found among the closed ones.
+    let open = match state.is_running() {
+        true => app.recordings.live(id).and_then(|live| live.open),
+        false => None,
+    };
+    let closed = app.archive.catalogue().all_chunks(id).map_err(ArchiveError::from)?;
+    let mut maps: Vec<ChunkMap> = closed.into_iter().map(|record| record.map).collect();
+    maps.extend(open.filter(|open| open.index == maps.len() as u64));
+    let mut parts: Vec<Part> = Vec::with_capacity(maps.len());
+    let mut known: Option<(u64, Hash)> = None;
+    for map in maps.into_iter().filter(|map| !map.fragments.is_empty()) {
+        let hash = app.inits.hash(&app.archive, &secret, &map)?;
+        let init = match known {
+            Some((init, same)) if same == hash => init,
+            _ => map.index,
+        };
+        known = Some((init, hash));
+        parts.push(Part { map, init });
+    }
+    Ok(parts)
+}
+
+impl Inits {
+    fn hash(
+        &self,
+        archive: &Archive,
+        secret: &SessionSecret,
+        map: &ChunkMap,
+    ) -> Result<Hash, ArchiveError> {
+        let key = (map.session, map.index);
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if let Some(hash) = found {
+            return Ok(hash);
+        }
+        let hash = Hash::of(&archive.init_segment(secret, map)?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= INITS_KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(key, hash);
+        Ok(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_segments_are_exact() {
+        assert_eq!(Wanted::parse("init-3.mp4"), Some(Wanted::Init(3)));
+        assert_eq!(Wanted::parse("12-7.m4s"), Some(Wanted::Fragment(12, 7)));
+        for wrong in ["", "init-.mp4", "init-x.mp4", "1.m4s", "1-2-3.m4s", "-1-2.m4s", "../1-2.m4s"]
+        {
+            assert_eq!(Wanted::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! What records now: one recorder for each enabled source, started, watched and stopped here.
+//!
+//! The sources say what should record, this makes it so: [`Recordings::run`] compares the two and
+//! acts, again and again. A recorder itself opens its source again for as long as it takes; what
+//! ends altogether (a file, a full disk) is started again with back-off.
+
+mod pulse;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lucid_capture::archive::{Archive, ArchiveError};
+use lucid_capture::recorder::{
+    self, Anchor, Limits, LiveChunk, Observer, Persistence, RecorderConfig, RecorderError,
+    Recording, SessionSpec, SourceState,
+};
+use lucid_capture::retention::Quota;
+use lucid_capture::{EncoderPlan, SourceKind, StreamOptions};
+use lucid_evidence::SessionId;
+use lucid_evidence::manifest::{EndReason, SourceInfo};
+use lucid_store::StoreError;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use pulse::Pulse;
+
+use crate::machine::Machine;
+use crate::sources::{Source, SourceId, Sources};
+use crate::supervisor::Reporter;
+
+/// How often sources and recorders are compared.
+const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+/// Wait before a recording that ended by itself is started again, at first and at most.
+const AGAIN_FIRST: Duration = Duration::from_secs(2);
+const AGAIN_MOST: Duration = Duration::from_secs(60);
+/// A recording goes on in a new session after this much media, so that retention has whole
+/// sessions to delete and an export need not be a day long.
+const ROLL_AFTER: Duration = Duration::from_secs(3600);
+/// Shortest such part, for sources that keep little.
+const ROLL_AFTER_MIN: Duration = Duration::from_secs(300);
+/// A source that keeps recordings for an age has at least this many parts within it.
+const PARTS_PER_AGE: u32 = 6;
+/// A source that is silent for so long is opened again.
+const STALL_AFTER: Duration = Duration::from_secs(8);
+
+/// Why a recording cannot begin or end.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingsError {
+    /// It records already.
+    #[error("source {0} is recording already")]
+    AlreadyRecording(SourceId),
+    /// The session does not record.
+    #[error("session {0} is not recording")]
+    NotRecording(SessionId),
+    /// The disk has no room that may be used.
+    #[error("there is no room to record: {0}")]
+    NoRoom(String),
+    /// The encoder has not been found yet.
+    #[error("the recorder is still starting")]
+    Starting,
+    /// The recorder.
+    #[error(transparent)]
+    Recorder(RecorderError),
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Its state.
+    pub state: SourceState,
+    /// Why.
+    pub reason: Option<String>,
+    /// The session that records now.
+    pub session: Option<SessionId>,
+}
+
+struct Running {
+    recording: Recording,
+    /// The settings it runs with.
+    source: Source,
+    began: Instant,
+}
+
+/// What is remembered of a source that does not record.
+struct Ended {
+    state: SourceState,
+    reason: String,
+    /// `None`: not before somebody asks, since the source came to its proper end.
+    again_at: Option<Instant>,
+    wait: Duration,
+}
+
+#[derive(Default)]
+struct Slots {
+    running: HashMap<SourceId, Running>,
+    ended: HashMap<SourceId, Ended>,
+    /// Set once the daemon stops: nothing begins any more.
+    closed: bool,
+}
+
+/// All recordings of the device.
+pub struct Recordings {
+    archive: Arc<Archive>,
+    anchor: Arc<dyn Anchor>,
+    sources: Arc<Sources>,
+    observer: Observer,
+    device_name: String,
+    encoders: Mutex<Option<EncoderPlan>>,
+    slots: Mutex<Slots>,
+    /// Woken when sources change.
+    wake: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Recordings {
+    /// Nothing records yet.
+    pub fn new(
+        archive: Arc<Archive>,
+        anchor: Arc<dyn Anchor>,
+        sources: Arc<Sources>,
+        observer: Observer,
+        device_name: String,
+    ) -> Self {
+        let (encoders, slots, wake) = Default::default();
+        Self { archive, anchor, sources, observer, device_name, encoders, slots, wake }
+    }
+
+    /// Keeps recorders and sources in step until asked to stop, then ends every recording in
+    /// order.
+    ///
+    /// # Errors
+    /// When the encoders cannot be probed.
+    pub async fn run(
+        self: Arc<Self>,
+        machine: Machine,
+        reporter: Reporter,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let plan = machine.encoders().await?;
+        *lock(&self.encoders) = Some(plan);
+        lock(&self.slots).closed = false;
+        reporter.healthy();
+        while !stop.is_cancelled() {
+            let this = Arc::clone(&self);
+            let problems = tokio::task::spawn_blocking(move || this.reconcile()).await?;
+            match problems.is_empty() {
+                true => reporter.healthy(),
+                false => reporter.degraded(problems.join("; ")),
+            }
+            reporter.beat();
+            tokio::select! {
+                () = tokio::time::sleep(RECONCILE_EVERY) => {}
+                () = self.wake.notified() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        let this = Arc::clone(&self);
+        Ok(tokio::task::spawn_blocking(move || this.end_all()).await?)
+    }
+
+    /// Sources have changed: compare now.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// How a source is doing.
+    pub fn status(&self, id: &SourceId) -> Status {
+        let slots = lock(&self.slots);
+        if let Some(running) = slots.running.get(id) {
+            let (state, reason) = running.recording.state();
+            let session = running.recording.live().map(|live| live.session);
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            return Status { state, reason, session };
+        }
+        match slots.ended.get(id) {
+            Some(ended) => {
+                Status { state: ended.state, reason: Some(ended.reason.clone()), session: None }
+            }
+            None => Status { state: SourceState::Idle, reason: None, session: None },
+        }
+    }
+
+    /// The open chunk of a session that records now.
+    pub fn live(&self, session: SessionId) -> Option<LiveChunk> {
+        let slots = lock(&self.slots);
+        let lives = slots.running.values().filter_map(|running| running.recording.live());
+        lives.into_iter().find(|live| live.session == session)
+    }
+
+    /// Begins to record a source. Blocks.
+    ///
+    /// # Errors
+    /// When it records already, or the archive takes no new session.
+    pub fn start(&self, source: &Source, note: &str) -> Result<SessionId, RecordingsError> {
+        let mut slots = lock(&self.slots);
+        if slots.running.get(&source.id).is_some_and(|running| !running.recording.has_ended()) {
+            return Err(RecordingsError::AlreadyRecording(source.id.clone()));
+        }
+        self.begin(&mut slots, source, note)
+    }
+
+    /// Ends the recording of a session and waits until it is stored. Blocks.
+    ///
+    /// # Errors
+    /// When the session does not record, or could not be closed in order.
+    pub fn stop(&self, session: SessionId) -> Result<SourceId, RecordingsError> {
+        let (id, running) = {
+            let mut slots = lock(&self.slots);
+            let is_it = |running: &Running| {
+                running.recording.live().is_some_and(|live| live.session == session)
+            };
+            let found = slots.running.iter().find(|(_, running)| is_it(running));
+            let id = found.map(|(id, _)| id.clone());
+            let id = id.ok_or(RecordingsError::NotRecording(session))?;
+            slots.ended.remove(&id);
+            let running = slots.running.remove(&id);
+            (id, running.ok_or(RecordingsError::NotRecording(session))?)
+        };
+        running.recording.stop(EndReason::Stopped);
+        running.recording.join().map_err(RecordingsError::Recorder)?;
+        Ok(id)
+    }
+
+    /// The source whose recorder made this session and still runs.
+    pub fn source_of(&self, session: SessionId) -> Option<SourceId> {
+        let slots = lock(&self.slots);
+        let mut all = slots.running.iter();
+        let found = all.find(|(_, running)| {
+            running.recording.live().is_some_and(|live| live.session == session)
+        });
+        found.map(|(id, _)| id.clone())
+    }
+
+    /// Starts what should record and does not, ends what records and should not; returns what
+    /// could not be done. Blocks.
+    fn reconcile(&self) -> Vec<String> {
+        let wanted: HashMap<SourceId, Source> = self
+            .sources
+            .list()
+            .into_iter()
+            .filter(|source| source.enabled)
+            .map(|source| (source.id.clone(), source))
+            .collect();
+        for (id, running) in self.take_surplus(&wanted) {
+            running.recording.stop(EndReason::Stopped);
+            if let Err(error) = running.recording.join() {
+                tracing::error!(source = %id, %error, "a recording was not closed in order");
+            }
+        }
+        self.collect_ended();
+        let mut problems = Vec::new();
+        for source in wanted.values() {
+            let mut slots = lock(&self.slots);
+            let now = Instant::now();
+            let ended = slots.ended.get(&source.id);
+            let due = ended.is_none_or(|ended| ended.again_at.is_some_and(|at| at <= now));
+            if slots.closed || !due || slots.running.contains_key(&source.id) {
+                continue;
+            }
+            if let Err(error) = self.begin(&mut slots, source, "") {
+                let reason = error.to_string();
+                problems.push(format!("{}: {reason}", source.name));
+                note_end(&mut slots, &source.id, SourceState::Refused, reason, Duration::ZERO);
+            }
+        }
+        problems
+    }
+
+    /// Takes out recorders of sources that are gone, disabled or changed.
+    fn take_surplus(&self, wanted: &HashMap<SourceId, Source>) -> Vec<(SourceId, Running)> {
+        let mut slots = lock(&self.slots);
+        let is_surplus = |id: &SourceId, running: &Running| {
+            wanted.get(id).is_none_or(|now| {
+                now.uri != running.source.uri || now.audio != running.source.audio
+            })
+        };
+        let surplus: Vec<SourceId> = slots
+            .running
+            .iter()
+            .filter(|(id, running)| is_surplus(id, running))
+            .map(|(id, _)| id.clone())
+            .collect();
+        slots.ended.retain(|id, _| wanted.contains_key(id));
+        surplus
+            .into_iter()
+            .filter_map(|id| slots.running.remove(&id).map(|running| (id, running)))
+            .collect()
+    }
+
+    /// Takes out recorders that have come to their end, and notes when to try again.
+    fn collect_ended(&self) {
+        let ended: Vec<(SourceId, Running)> = {
+            let mut slots = lock(&self.slots);
+            let has_ended = |(_, running): &(&SourceId, &Running)| running.recording.has_ended();
+            let ids: Vec<SourceId> =
+                slots.running.iter().filter(has_ended).map(|(id, _)| id.clone()).collect();
+            ids.into_iter()
+                .filter_map(|id| slots.running.remove(&id).map(|running| (id, running)))
+                .collect()
+        };
+        for (id, running) in ended {
+            let (state, reason) = running.recording.state();
+            let ran = running.began.elapsed();
+            let reason = match running.recording.join() {
+                Ok(_) => reason,
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(source = %id, reason, "a recording ended by itself");
+            note_end(&mut lock(&self.slots), &id, state, reason, ran);
+        }
+    }
+
+    fn end_all(&self) {
+        let running: Vec<(SourceId, Running)> = {
+            let mut slots = lock(&self.slots);
+            slots.closed = true;
+            slots.running.drain().collect()
+        };
+        for (_, running) in &running {
+            running.recording.stop(EndReason::Shutdown);
+        }
+        for (id, running) in running {
+            if let Err(error) = running.recording.join() {
+                tracing::error!(source = %id, %error, "a recording was not closed in order");
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        slots: &mut Slots,
+        source: &Source,
+        note: &str,
+    ) -> Result<SessionId, RecordingsError> {
+        let encoders = lock(&self.encoders).clone().ok_or(RecordingsError::Starting)?;
+        if slots.closed {
+            return Err(RecordingsError::Starting);
+        }
+        let config = self.config(source, note, encoders);
+        let (archive, anchor) = (Arc::clone(&self.archive), Arc::clone(&self.anchor));
+        let recording = recorder::start(archive, anchor, Arc::clone(&self.observer), config)?;
+        let session = recording.live().map(|live| live.session);
+        let began = Instant::now();
+        let running = Running { recording, source: source.clone(), began };
+        slots.running.insert(source.id.clone(), running);
+        session.ok_or(RecordingsError::Starting)
+    }
+
+    fn config(&self, source: &Source, note: &str, encoders: EncoderPlan) -> RecorderConfig {
+        let mut options = StreamOptions::new(encoders);
+        options.audio = source.audio;
+        // A file played once has an end that is not a fault.
+        let persistence = match source.uri.kind() {
+            SourceKind::File { repeat: false, .. } => Persistence::Never,
+            _ => Persistence::Always,
+        };
+        RecorderConfig {
+            uri: source.uri.clone(),
+            options,
+            spec: SessionSpec {
+                source_id: source.id.to_string(),
+                source: SourceInfo {
+                    kind: source.kind().to_owned(),
+                    name: source.name.clone(),
+                    address: source.uri.to_string(),
+                },
+                device_name: self.device_name.clone(),
+                software: format!("lucid {}", env!("CARGO_PKG_VERSION")),
+                policy: None,
+                participants: Vec::new(),
+                note: note.to_owned(),
+            },
+            limits: Limits::default(),
+            stop_after_us: None,
+            roll_after_us: Some(micros(roll_after(source))),
+            stall_after: STALL_AFTER,
+            persistence,
+        }
+    }
+}
+
+/// The length of a session of this source.
+fn roll_after(source: &Source) -> Duration {
+    let age = source.retention.max_age_s.map(Duration::from_secs);
+    age.map_or(ROLL_AFTER, |age| (age / PARTS_PER_AGE).clamp(ROLL_AFTER_MIN, ROLL_AFTER))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The quota of a source, as retention wants it.
+pub fn quota(source: &Source) -> Quota {
+    Quota {
+        max_age_us: source.retention.max_age_s.map(|age| age.saturating_mul(1_000_000)),
+        max_bytes: source.retention.max_bytes,
+    }
+}
+
+fn note_end(slots: &mut Slots, id: &SourceId, state: SourceState, reason: String, ran: Duration) {
+    let before = slots.ended.get(id).map(|ended| ended.wait);
+    let wait = match before {
+        Some(wait) if ran < AGAIN_MOST => (wait * 2).min(AGAIN_MOST),
+        _ => AGAIN_FIRST,
+    };
+    let again_at = (state != SourceState::Idle).then(|| Instant::now() + wait);
+    slots.ended.insert(id.clone(), Ended { state, reason, again_at, wait });
+}
+
+impl From<RecorderError> for RecordingsError {
+    fn from(error: RecorderError) -> Self {
+        match error {
+            RecorderError::NoRoom { .. }
+            | RecorderError::Archive(ArchiveError::Store(
+                StoreError::Full { .. } | StoreError::ReadOnly { .. },
+            )) => Self::NoRoom(error.to_string()),
+            other => Self::Recorder(other),
+        }
+    }
+}
