@@ -38,7 +38,7 @@ const BLOCKS_MAX: usize = 1000;
 /// How long a source that went away is waited for beyond the wanted length.
 const GRACE: Duration = Duration::from_secs(10);
 /// A source that is silent for so long is opened again.
-const STALL_AFTER: Duration = Duration::from_secs(10);
+const STALL_AFTER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Options of `lucid record`.
