@@ -145,6 +145,48 @@ fn a_file_in_another_codec_is_encoded() {
     assert_eq!(decoded[1].0, "aac");
 }
 
+fn ffmpeg(arguments: &[&str], out: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-y", "-f", "lavfi", "-i"]).args(arguments).arg(out);
+    assert!(command.status().unwrap().success(), "{arguments:?}");
+}
+
+#[test]
+fn a_new_size_in_mid_stream_gives_a_new_init_segment() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut joined = Vec::new();
+    for (size, offset) in [("320x240", "0"), ("640x480", "2")] {
+        let part = directory.path().join("part.ts");
+        let source = format!("testsrc=size={size}:rate=10:duration=2");
+        let coded = ["-c:v", "libx264", "-tune", "zerolatency", "-g", "10", "-pix_fmt", "yuv420p"];
+        let timed = ["-output_ts_offset", offset, "-muxdelay", "0"];
+        ffmpeg(&[&[source.as_str()], &coded[..], &timed[..]].concat(), &part);
+        joined.extend(std::fs::read(&part).unwrap());
+    }
+    let path = directory.path().join("joined.ts");
+    std::fs::write(&path, joined).unwrap();
+    let mut stream = open(&file_uri(&path), &options()).unwrap();
+    let taken = take(&mut stream, |_| false);
+    assert!(taken.ended(), "{taken:?}");
+    taken.check();
+    let widths: Vec<_> = taken.inits().iter().map(|i| i.tracks[0].width).collect();
+    assert_eq!(widths, [320, 640]);
+    assert!((3_800_000..=4_200_000).contains(&taken.length_us()), "{}", taken.length_us());
+}
+
+#[test]
+fn a_bare_stream_is_played_at_its_pace() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bare.h264");
+    ffmpeg(&["testsrc=size=320x240:rate=10:duration=2", "-c:v", "libx264", "-g", "10"], &path);
+    let mut stream = open(&file_uri(&path), &options()).unwrap();
+    let taken = take(&mut stream, |_| false);
+    assert!(taken.ended(), "{taken:?}");
+    taken.check();
+    assert_eq!(taken.decode(), [("h264".to_owned(), 20)]);
+    assert_eq!(taken.length_us(), 2_000_000);
+}
+
 #[test]
 fn each_software_encoder_works() {
     for name in ["x264enc", "openh264enc", "jpegenc"] {

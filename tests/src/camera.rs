@@ -29,6 +29,8 @@ pub enum Picture {
     },
     /// An MP4 with H.264, from its start to its end; see [`clip`]. Costs next to nothing to serve.
     Clip(PathBuf),
+    /// The pattern as H.265, a keyframe a second.
+    Hevc,
     /// The pattern as Motion JPEG.
     Jpeg,
     /// H.264 under a name nobody knows.
@@ -54,6 +56,12 @@ impl Picture {
                 "filesrc location={} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
                 path.display()
             ),
+            Self::Hevc => {
+                "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+                 x265enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! \
+                 rtph265pay name=pay0 pt=96 config-interval=-1"
+                    .to_owned()
+            }
             Self::Jpeg => {
                 "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
                            jpegenc ! rtpjpegpay name=pay0 pt=26"

@@ -232,6 +232,9 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
         let time = running_time(&sample, buffer);
         let ok = map.is_empty()
             || shared.with(|state| {
+                if time.is_none() && options.paced {
+                    return Err(MuxError::NoTime);
+                }
                 // Cameras leave time stamps out; a picture without one follows on the one before.
                 let step = buffer.duration().map_or(DEFAULT_STEP_NS, |d| nanoseconds(d.nseconds()));
                 let time_ns = time.unwrap_or(state.last_ns.saturating_add(step));

@@ -50,8 +50,10 @@ impl Cutter {
         let wanted = match self.group {
             // A group that does not fit is split into equal parts.
             Some(group) if self.steady && group > most => group / ((group + most - 1) / most),
-            // The keyframe to come ends the fragment, if it comes; a late one is not waited for.
-            Some(_) if self.steady => most,
+            // The keyframe to come ends the fragment, if it comes, even if it comes a little late.
+            Some(group) if self.steady || (group - self.length).abs() <= self.length / 10 => {
+                most + frame
+            }
             _ => self.length,
         };
         elapsed + frame / 2 >= wanted
@@ -120,7 +122,7 @@ mod tests {
         cutter.keyframe(0);
         cutter.keyframe(1000);
         cutter.keyframe(2000);
-        assert!(!cutter.cut(1000, false, 40));
+        assert!(!cutter.cut(1040, false, 40));
         assert!(cutter.cut(1080, false, 40));
     }
 }

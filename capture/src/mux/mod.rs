@@ -60,6 +60,9 @@ pub enum MuxError {
         /// By how much, milliseconds.
         back_ms: i64,
     },
+    /// A file without time stamps cannot be played at its pace.
+    #[error("its pictures have no time stamps: put it into a container such as mp4")]
+    NoTime,
     /// What we wrote does not read back: a codec record of the source is damaged.
     #[error("codec configuration of the source is damaged")]
     Init(#[source] fmp4::Fmp4Error),
