@@ -145,7 +145,22 @@ impl Pool {
         Transaction::checkpoint(&checkpoint.sign(&key(100 + number)))
     }
 
+    /// Checkpoints that the ledger took of an open session.
+    pub fn checkpoints(&self, number: u8) -> u64 {
+        self.ledger.pending().checkpoints(&session(number)).unwrap_or(0)
+    }
+
     pub fn close(&self, number: u8, tree_size: u64, device: &SigningKey) -> Transaction {
+        self.close_counting(self.checkpoints(number), number, tree_size, device)
+    }
+
+    pub fn close_counting(
+        &self,
+        checkpoints: u64,
+        number: u8,
+        tree_size: u64,
+        device: &SigningKey,
+    ) -> Transaction {
         let body = SessionClose {
             chain: self.chain(),
             session: session(number),
@@ -154,6 +169,7 @@ impl Pool {
             tree_size,
             root: leaves(tree_size).root(),
             time_us: self.now_us,
+            checkpoints,
         };
         Transaction::sign(Body::SessionClose(body), device)
     }

@@ -177,6 +177,7 @@ fn sample() -> Chain {
         tree_size: 3,
         root: root(3),
         time_us,
+        checkpoints: chain.ledger.sessions()[&session()].checkpoints,
     };
     chain.block(0, vec![sign(Body::SessionClose(close), &device)]);
     let tombstone = Tombstone {

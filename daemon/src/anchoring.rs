@@ -9,7 +9,7 @@ use lucid_capture::catalogue::{SessionRecord, SessionState, StoredCheckpoint};
 use lucid_capture::recorder::Anchor;
 use lucid_chain::transaction::{Body, SessionClose, SessionOpen, Tombstone};
 use lucid_chain::{Transaction, TxId};
-use lucid_chain_node::{NewBlock, Node, SubmitError};
+use lucid_chain_node::{NewBlock, Node, SessionStatus, SubmitError};
 use lucid_evidence::manifest::SignedManifest;
 use lucid_evidence::{PublicKey, SessionId, SignedCheckpoint};
 use std::collections::{BTreeSet, HashMap};
@@ -176,17 +176,7 @@ impl Anchoring {
         if session.anchor.close.is_none()
             && let Some(manifest) = self.archive.catalogue().manifest(id)?
         {
-            let root = manifest.manifest().root;
-            let body = SessionClose {
-                chain,
-                session: id,
-                device,
-                manifest: manifest.hash(),
-                tree_size: manifest.manifest().tree_size,
-                root,
-                time_us: session.ended.map_or(session.start_us, |ended| ended.at_us),
-            };
-            self.submit(About::Close(id), Transaction::sign(Body::SessionClose(body), key));
+            self.close(&session, &manifest);
         }
         if session.state == SessionState::Deleted && session.anchor.tombstone.is_none() {
             let deleted = session.transitions.iter().rfind(|t| t.state == SessionState::Deleted);
@@ -196,6 +186,34 @@ impl Anchoring {
             self.submit(About::Tombstone(id), Transaction::sign(Body::Tombstone(body), key));
         }
         Ok(())
+    }
+
+    /// Sends the closing, which counts the checkpoints that the chain took or is about to take.
+    fn close(&self, session: &SessionRecord, manifest: &SignedManifest) {
+        let id = session.id;
+        let Some(checkpoints) = self.node.checkpoints(&id) else {
+            match self.node.session(&id) {
+                // Taken before a crash, and the catalogue does not know yet.
+                Ok(Some(SessionStatus::Closed(closed))) if closed.manifest == manifest.hash() => {
+                    self.mark(About::Close(id), closed.closed);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(session = %id, %error, "the chain cannot be read"),
+            }
+            return;
+        };
+        let body = SessionClose {
+            chain: self.node.chain(),
+            session: id,
+            device: self.device,
+            manifest: manifest.hash(),
+            tree_size: manifest.manifest().tree_size,
+            root: manifest.manifest().root,
+            time_us: session.ended.map_or(session.start_us, |ended| ended.at_us),
+            checkpoints,
+        };
+        let key = self.archive.keys().device();
+        self.submit(About::Close(id), Transaction::sign(Body::SessionClose(body), key));
     }
 
     fn submit(&self, about: About, transaction: Transaction) {

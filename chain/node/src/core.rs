@@ -153,6 +153,10 @@ impl Core {
         mempool.submit(tx, &self.committed())
     }
 
+    pub(crate) fn checkpoints(&self, session: &SessionId) -> Option<u64> {
+        lock(&self.mempool).checkpoints(session)
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         lock(&self.mempool).len()
     }

@@ -8,6 +8,7 @@
 use crate::error::SubmitError;
 use lucid_chain::ledger::{Archive, ArchiveError, Pending, Refusal};
 use lucid_chain::{Ledger, Transaction, TxId};
+use lucid_evidence::SessionId;
 use std::collections::BTreeMap;
 
 /// Most transactions that wait: two full blocks.
@@ -53,6 +54,11 @@ impl Mempool {
         self.bytes = bytes;
         self.waiting.insert(id, tx);
         Ok(id)
+    }
+
+    /// Checkpoints of a session that is open, those waiting included.
+    pub(crate) fn checkpoints(&self, session: &SessionId) -> Option<u64> {
+        self.pending.checkpoints(session)
     }
 
     pub(crate) fn candidates(&self) -> Vec<Transaction> {

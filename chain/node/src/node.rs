@@ -273,6 +273,12 @@ impl Node {
         self.core.submit(tx)
     }
 
+    /// How many checkpoints the closing of `session` must count if it is submitted now: those in
+    /// blocks and those waiting. None if the session is not open, or its closing waits already.
+    pub fn checkpoints(&self, session: &SessionId) -> Option<u64> {
+        self.core.checkpoints(session)
+    }
+
     fn has_stopped(&self) -> bool {
         matches!(*self.state.borrow(), State::Stopped | State::Failed(_))
     }

@@ -42,7 +42,7 @@ async fn a_session_is_anchored_and_proved() {
     }
     let SessionStatus::Open(status) = node.session(&session(1)).unwrap().unwrap() else { panic!() };
     assert_eq!(status.tree_size, 4);
-    include(&running, vec![close(1, 4)]).await;
+    include(&running, vec![close(1, 4, 4)]).await;
     include(&running, vec![tombstone(1)]).await;
     let proof = node.prove(&session(1)).unwrap();
     let anchored = AnchorProof::from_bytes(&proof.to_bytes()).unwrap().verify(&session(1)).unwrap();
@@ -62,8 +62,8 @@ async fn a_session_is_anchored_and_proved() {
     let block: Block = node.block(7).unwrap().unwrap();
     assert_eq!(block.id(), head.id);
     assert!(node.block(8).unwrap().is_none() && node.block(0).unwrap().is_none());
-    let included = node.transaction(&close(1, 4).id()).unwrap().unwrap();
-    assert_eq!((included.height, included.transaction), (6, close(1, 4)));
+    let included = node.transaction(&close(1, 4, 4).id()).unwrap().unwrap();
+    assert_eq!((included.height, included.transaction), (6, close(1, 4, 4)));
     running.stop().await;
 }
 
@@ -104,7 +104,7 @@ async fn everything_is_there_after_a_restart() {
 async fn a_session_id_stays_used_after_a_restart() {
     let engine = memory();
     let running = start(framed(&engine)).await;
-    include(&running, vec![open(1), close(1, 0)]).await;
+    include(&running, vec![open(1), close(1, 0, 0)]).await;
     running.stop().await;
     let running = start(framed(&engine)).await;
     let Body::SessionOpen(mut body) = open(1).body().clone() else { panic!() };
@@ -277,7 +277,7 @@ async fn old_empty_blocks_are_forgotten_and_proofs_go_on() {
     };
     assert_ne!(id, Hash([0; 32]));
     assert!(node.block(1).unwrap().is_some() && node.block(42).unwrap().is_some());
-    include(&running, vec![close(1, 1)]).await;
+    include(&running, vec![close(1, 1, 1)]).await;
     let anchored = node.prove(&session(1)).unwrap().verify(&session(1)).unwrap();
     assert_eq!(anchored.head_height, keep + 83);
     running.stop().await;
@@ -301,7 +301,7 @@ async fn lost_indexes_are_found_missing_and_rebuilt() {
     for _ in 0..70 {
         include(&running, vec![]).await;
     }
-    include(&running, vec![close(1, 3), tombstone(1)]).await;
+    include(&running, vec![close(1, 3, 1), tombstone(1)]).await;
     running.stop().await;
     let whole = records(&engine);
     let store = framed(&engine);

@@ -19,8 +19,8 @@ fn work() -> Vec<Vec<Transaction>> {
         vec![open(1)],
         vec![checkpoint(1, 1), open(2)],
         vec![],
-        vec![checkpoint(1, 2), close(2, 0)],
-        vec![close(1, 2), tombstone(2)],
+        vec![checkpoint(1, 2), close(2, 0, 0)],
+        vec![close(1, 2, 2), tombstone(2)],
         vec![tombstone(1), open(3)],
     ]
 }

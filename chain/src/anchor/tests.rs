@@ -38,6 +38,18 @@ fn a_session_is_proved_by_the_head_alone() {
     assert!(proof.verify(&session(2)).is_err());
 }
 
+#[test]
+fn a_checkpoint_that_is_left_out_shows() {
+    // What an owner with all keys would do who changed the recording after its first checkpoint.
+    let pool = recorded(4);
+    let mut places = pool.places(1);
+    places.remove(&(3, 0));
+    let head = pool.ledger.height();
+    let proof = prove(pool.ledger.genesis(), &pool, &places, head).unwrap();
+    let error = proof.verify(&session(1)).unwrap_err();
+    assert_eq!(error, AnchorError::Checkpoints { stated: 5, found: 4 });
+}
+
 fn pool_index(node: &lucid_evidence::PublicKey) -> u8 {
     (1..=100).find(|seed| key(*seed).public() == *node).unwrap()
 }

@@ -50,6 +50,8 @@ pub enum AnchorError {
     OtherDevice { id: TxId },
     #[error(transparent)]
     Signature(TransactionError),
+    #[error("the closing counts {stated} checkpoints, the anchor holds {found}")]
+    Checkpoints { stated: u64, found: usize },
     #[error("the anchor does not hold the opening of session {session}")]
     NotOpened { session: SessionId },
 }
@@ -274,6 +276,10 @@ impl Life<'_> {
                 let size = self.checkpoints.last().map_or(0, |last| last.content.tree_size);
                 if self.closed.is_some() || body.tree_size < size {
                     return Err(misplaced);
+                }
+                let (stated, found) = (body.checkpoints, self.checkpoints.len());
+                if stated != found as u64 {
+                    return Err(AnchorError::Checkpoints { stated, found });
                 }
                 tx.verify(&body.device).map_err(AnchorError::Signature)?;
                 self.closed = Some(at(block, tx, body));

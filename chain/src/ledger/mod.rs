@@ -122,6 +122,11 @@ impl Pending {
         self.0.effects.0.clear();
         Ok(())
     }
+
+    /// Checkpoints of an open session, those waiting included, as its closing must count them.
+    pub fn checkpoints(&self, session: &SessionId) -> Option<u64> {
+        self.0.state.sessions.get(session).map(|open| open.checkpoints)
+    }
 }
 
 /// A snapshot that is not a ledger's.

@@ -49,6 +49,8 @@ pub enum Refusal {
          same with another root"
     )]
     CloseContradicts { session: SessionId, have: u64, offered: u64 },
+    #[error("closing of session {session} counts {offered} checkpoints, the chain took {have}")]
+    CheckpointCount { session: SessionId, have: u64, offered: u64 },
     #[error("session {0} has a tombstone already")]
     Tombstoned(SessionId),
     #[error("node {node} has {limit} open sessions, which is the limit; close some first")]

@@ -47,6 +47,8 @@ pub struct OpenSession {
     pub tree_size: u64,
     /// The root in its last checkpoint; zero before the first.
     pub root: Hash,
+    /// Checkpoints taken of it.
+    pub checkpoints: u64,
 }
 
 /// A parameter change that is voted on.
@@ -168,9 +170,9 @@ impl State {
         self.credits.encode(&mut e);
         e.uint(10).array(self.sessions.len() as u64);
         for (id, session) in &self.sessions {
-            e.array(6).bytes(id.as_bytes()).bytes(session.device.as_bytes());
+            e.array(7).bytes(id.as_bytes()).bytes(session.device.as_bytes());
             e.bytes(session.session_key.as_bytes()).uint(session.opened);
-            e.uint(session.tree_size).bytes(&session.root.0);
+            e.uint(session.tree_size).bytes(&session.root.0).uint(session.checkpoints);
         }
         e.uint(11);
         self.events.encode(&mut e);
@@ -218,7 +220,7 @@ impl State {
         let mut sessions = BTreeMap::new();
         let limit = NODE_RECORDS_MAX as u64 * u64::from(SESSIONS_PER_NODE_MAX);
         for _ in 0..d.key("state.sessions", 10)?.array("state.sessions", limit)? {
-            d.array_of("state.session", 6)?;
+            d.array_of("state.session", 7)?;
             let id = d.session_id("state.session.id")?;
             let session = OpenSession {
                 device: d.public_key("state.session.device")?,
@@ -226,6 +228,7 @@ impl State {
                 opened: d.u64("state.session.opened")?,
                 tree_size: d.u64("state.session.tree_size")?,
                 root: d.hash("state.session.root")?,
+                checkpoints: d.u64_up_to("state.session.checkpoints", 1 << 62)?,
             };
             sessions.insert(id, session);
         }

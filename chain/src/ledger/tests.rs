@@ -34,7 +34,7 @@ fn a_whole_session_fits_in_one_block_whatever_order_it_came_in() {
     let device = key(1);
     let mut all = vec![
         pool.tombstone(1, &device),
-        pool.close(1, 3, &device),
+        pool.close_counting(2, 1, 3, &device),
         pool.checkpoint(1, 3),
         pool.checkpoint(1, 1),
         pool.open(1, &device),
@@ -90,6 +90,10 @@ fn checkpoints_only_grow_and_end_with_the_session() {
     body.root = Hash::of(b"other");
     let other_root = Transaction::sign(Body::SessionClose(body), &device);
     assert!(matches!(pool.refusal(&other_root), Refusal::CloseContradicts { .. }));
+    for count in [0, 2] {
+        let refusal = pool.refusal(&pool.close_counting(count, 1, 4, &device));
+        assert!(matches!(refusal, Refusal::CheckpointCount { have: 1, .. }), "{refusal}");
+    }
     assert!(matches!(pool.refusal(&pool.tombstone(1, &device)), Refusal::SessionOpen(_)));
     pool.block(vec![pool.close(1, 4, &device)]);
     assert!(matches!(pool.refusal(&pool.checkpoint(1, 9)), Refusal::SessionClosed(_)));
@@ -472,7 +476,7 @@ proptest! {
         let (a, b) = (key(1), key(2));
         let round = vec![
             first.open(1, &a), first.open(2, &b), first.checkpoint(1, 1), first.checkpoint(1, 4),
-            first.checkpoint(2, 2), first.close(2, 2, &b), first.tombstone(2, &b),
+            first.checkpoint(2, 2), first.close_counting(1, 2, 2, &b), first.tombstone(2, &b),
             first.open(3, &a),
             proposal(&first, 1, Parameter::Window, 3),
         ];

@@ -221,6 +221,7 @@ impl Working {
             opened: self.state.height,
             tree_size: 0,
             root: Hash([0; 32]),
+            checkpoints: 0,
         };
         if let Some(node) = self.state.nodes.get_mut(&body.device) {
             node.open_sessions += 1;
@@ -250,6 +251,7 @@ impl Working {
         if let Some(open) = self.state.sessions.get_mut(&body.session) {
             open.tree_size = body.tree_size;
             open.root = body.root;
+            open.checkpoints += 1;
         }
         let (session, tree_size) = (body.session, body.tree_size);
         self.effects.0.push(Effect::CheckpointTaken { session, tree_size });
@@ -274,6 +276,13 @@ impl Working {
                 session: body.session,
                 have: open.tree_size,
                 offered: body.tree_size,
+            });
+        }
+        if body.checkpoints != open.checkpoints {
+            return Err(Refusal::CheckpointCount {
+                session: body.session,
+                have: open.checkpoints,
+                offered: body.checkpoints,
             });
         }
         signed_by(tx, &body.device)?;

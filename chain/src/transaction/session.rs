@@ -65,26 +65,31 @@ pub struct SessionClose {
     pub root: Hash,
     /// When it was closed by the device's clock, microseconds since 1970.
     pub time_us: u64,
+    /// Checkpoints that the chain took of it. The nodes refuse another number, so that no anchor
+    /// proof can leave out a checkpoint that contradicts the recording.
+    pub checkpoints: u64,
 }
 
 impl SessionClose {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut e = open_map(8, &self.chain);
+        let mut e = open_map(9, &self.chain);
         e.uint(2).bytes(self.session.as_bytes()).uint(3).bytes(self.device.as_bytes());
         e.uint(4).bytes(&self.manifest.0).uint(5).uint(self.tree_size);
-        e.uint(6).bytes(&self.root.0).uint(7).uint(self.time_us).finish()
+        e.uint(6).bytes(&self.root.0).uint(7).uint(self.time_us);
+        e.uint(8).uint(self.checkpoints).finish()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let mut d = Decoder::new(bytes);
         let body = SessionClose {
-            chain: head(&mut d, "session_close", 8)?,
+            chain: head(&mut d, "session_close", 9)?,
             session: d.key("session_close.session", 2)?.session_id("session_close.session")?,
             device: d.key("session_close.device", 3)?.public_key("session_close.device")?,
             manifest: d.key("session_close.manifest", 4)?.hash("session_close.manifest")?,
             tree_size: d.key("session_close.tree_size", 5)?.u64("session_close.tree_size")?,
             root: d.key("session_close.root", 6)?.hash("session_close.root")?,
             time_us: d.key("session_close.time", 7)?.u64("session_close.time")?,
+            checkpoints: d.key("session_close.checkpoints", 8)?.u64("session_close.checkpoints")?,
         };
         d.end("session_close")?;
         Ok(body)

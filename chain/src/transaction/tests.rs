@@ -32,6 +32,7 @@ pub(crate) fn one_of_each() -> Vec<(Transaction, PublicKey)> {
             tree_size: 3,
             root: Hash::of(b"root"),
             time_us,
+            checkpoints: 2,
         }),
         Body::Tombstone(Tombstone {
             chain,

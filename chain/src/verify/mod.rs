@@ -10,7 +10,7 @@ mod trust;
 pub use report::{AnchorReport, ChainReport, Check, DeviceReport, GapReport, Place, Report};
 pub use trust::{Trust, TrustError};
 
-use crate::anchor::{AnchorProof, Anchored};
+use crate::anchor::{AnchorError, AnchorProof, Anchored};
 use lucid_evidence::bundle::{self, Content, ReadAt};
 use lucid_evidence::cbor::Problem;
 use lucid_evidence::manifest::SignedManifest;
@@ -68,7 +68,12 @@ fn anchor(signed: &SignedManifest, proof: &Proof, findings: &mut Findings) -> Op
     let anchored = match anchor.verify(&manifest.session) {
         Ok(anchored) => anchored,
         Err(error) => {
-            findings.add(CHECK, Verdict::Tampered, error.to_string());
+            let verdict = match error {
+                // One that was left out could be the one that contradicts the recording.
+                AnchorError::Checkpoints { .. } => Verdict::Incomplete,
+                _ => Verdict::Tampered,
+            };
+            findings.add(CHECK, verdict, error.to_string());
             return None;
         }
     };

@@ -62,6 +62,7 @@ impl Chain {
             tree_size: manifest.tree_size,
             root: manifest.root,
             time_us: manifest.end_us,
+            checkpoints: sample.proof.checkpoints.len() as u64,
         };
         chain.block(vec![Transaction::sign(Body::SessionClose(close), &device)]);
         chain

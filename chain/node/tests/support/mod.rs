@@ -98,7 +98,8 @@ pub fn checkpoint(number: u8, tree_size: u64) -> Transaction {
     Transaction::checkpoint(&checkpoint.sign(&key(100)))
 }
 
-pub fn close(number: u8, tree_size: u64) -> Transaction {
+/// A closing that counts so many checkpoints.
+pub fn close(number: u8, tree_size: u64, checkpoints: u64) -> Transaction {
     let body = SessionClose {
         chain: genesis().hash(),
         session: session(number),
@@ -107,6 +108,7 @@ pub fn close(number: u8, tree_size: u64) -> Transaction {
         tree_size,
         root: Hash::of(&tree_size.to_be_bytes()),
         time_us: START_US,
+        checkpoints,
     };
     Transaction::sign(Body::SessionClose(body), &key(1))
 }
