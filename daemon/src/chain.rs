@@ -75,7 +75,8 @@ pub fn check_into(
         report.damage.push(damage(what, None));
     }
     if found.missing_indexes > 0 {
-        let mut what = format!("chain: {} records of its indexes are missing", found.missing_indexes);
+        let mut what =
+            format!("chain: {} records of its indexes are missing", found.missing_indexes);
         if repair && rebuild_indexes(Arc::clone(store)).is_ok() {
             what += "; they are rebuilt from the blocks now";
         }

@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::{Sources, SourcesError};
 use crate::supervisor::{Need, Plan, Supervisor};
-use crate::{chain, housekeeping};
+use crate::{chain, front, housekeeping};
 
 /// A listener that says nothing for this long is stuck.
 const LISTENER_BEATS_WITHIN: Duration = Duration::from_secs(20);
@@ -143,6 +143,10 @@ pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) 
         evidence::tell(App::clone(&state), reporter, stop)
     });
     start_recorder(supervisor, &core.recordings, &app.machine);
+    let state = App::clone(app);
+    supervisor.start(optional("panel"), move |reporter, stop| {
+        front::run(App::clone(&state), reporter, stop)
+    });
 }
 
 /// Starts a listener.

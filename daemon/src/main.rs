@@ -16,6 +16,7 @@ mod exit;
 mod exports;
 mod first_start;
 mod follow;
+mod front;
 mod housekeeping;
 mod http;
 mod keyfile;

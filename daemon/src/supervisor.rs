@@ -250,6 +250,11 @@ impl Reporter {
         self.report(ComponentState::Healthy, None);
     }
 
+    /// There is nothing to do on this machine, and why; that is no fault.
+    pub fn nothing_to_do(&self, reason: impl Into<String>) {
+        self.report(ComponentState::Healthy, Some(reason.into()));
+    }
+
     /// The component works in part.
     pub fn degraded(&self, reason: impl Into<String>) {
         self.report(ComponentState::Degraded, Some(reason.into()));

@@ -90,7 +90,7 @@ fn unfit_sources_are_refused_by_field_without_repeating_a_password() {
 
 #[test]
 fn the_device_offers_what_it_finds_and_says_what_it_is() {
-    let daemon = start(&["--set", "name=gate"]);
+    let daemon = start(&["--set", "name=gate", "--set", "panel.gpio=sim"]);
     let token = daemon.claim();
     let found = call(&daemon, &token, "GET", "/sources/discovered", None).json();
     let demo = found["items"].as_array().unwrap().iter().find(|item| item["kind"] == "demo");
@@ -104,4 +104,13 @@ fn the_device_offers_what_it_finds_and_says_what_it_is() {
     assert!(daemon.greeting.contains(device["tls_fingerprint"].as_str().unwrap()));
     assert!(!device["board"]["model"].as_str().unwrap().is_empty());
     assert_eq!(device["encoder"], *encoder);
+    // With pins (here simulated ones) the panel works; everything else does anyway.
+    let components = call(&daemon, &token, "GET", "/components", None).json();
+    for name in ["panel", "chain", "recorder", "retention", "anchoring", "http", "https"] {
+        let items = components["items"].as_array().unwrap();
+        let found = items.iter().find(|item| item["name"] == name);
+        let found = found.unwrap_or_else(|| panic!("no {name} in {components}"));
+        assert_eq!(found["state"], "healthy", "{found}");
+        assert_eq!(found["reason"], Value::Null, "{found}");
+    }
 }

@@ -219,6 +219,14 @@ impl Auth {
         blocking(move || auth.records.append_audit(&actor, action, &subject)).await
     }
 
+    /// [`Self::audit`] for callers that may wait for the disk themselves.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn note(&self, actor: &str, action: &'static str, subject: &str) -> Result<(), AuthError> {
+        self.records.append_audit(actor, action, subject)
+    }
+
     /// Deletes sessions that have expired; returns how many.
     ///
     /// # Errors

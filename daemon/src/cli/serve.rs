@@ -139,6 +139,16 @@ pub fn greet(
     out.flush()
 }
 
+/// Prints a new claim code where [`greet`] printed the first.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_code(code: &ClaimCode) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(format!("\n  claim code   {code}  (the claim was released)\n\n").as_bytes())?;
+    out.flush()
+}
+
 /// An address as a person can open it: for "all addresses" a name of this machine.
 fn reachable(address: SocketAddr, name: &str) -> String {
     if address.ip().is_unspecified() {

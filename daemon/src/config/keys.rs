@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lucid_hw::gpio::{GpioChoice, MAX_LINES};
+
 use super::value::Value;
 use super::{Config, LogFormat, MIB, PlainHttp};
 
@@ -200,7 +202,51 @@ pub const KEYS: &[Key] = &[
         },
         show: |config| (config.record.keep_free_bytes / MIB).to_string(),
     },
+    Key {
+        name: "panel.gpio",
+        help: "pins of light and button: auto, rppal, gpiocdev, gpiocdev:LABEL, sim or off",
+        set: |config, value| {
+            let choice = value.text()?.parse::<GpioChoice>();
+            config.panel.gpio = choice.map_err(|error| error.to_string())?;
+            Ok(())
+        },
+        show: |config| quoted(&gpio(&config.panel.gpio)),
+    },
+    Key {
+        name: "panel.led_line",
+        help: "GPIO line of the light, lit when high",
+        set: |config, value| {
+            config.panel.lines.led = gpio_line(value)?;
+            Ok(())
+        },
+        show: |config| config.panel.lines.led.to_string(),
+    },
+    Key {
+        name: "panel.button_line",
+        help: "GPIO line of the button, pressed when low",
+        set: |config, value| {
+            config.panel.lines.button = gpio_line(value)?;
+            Ok(())
+        },
+        show: |config| config.panel.lines.button.to_string(),
+    },
 ];
+
+fn gpio_line(value: &Value) -> Result<u8, String> {
+    let number = value.number(0, u64::from(MAX_LINES) - 1)?;
+    u8::try_from(number).map_err(|error| error.to_string())
+}
+
+fn gpio(choice: &GpioChoice) -> String {
+    match choice {
+        GpioChoice::Auto => "auto".into(),
+        GpioChoice::Rppal => "rppal".into(),
+        GpioChoice::Cdev { label: None } => "gpiocdev".into(),
+        GpioChoice::Cdev { label: Some(label) } => format!("gpiocdev:{label}"),
+        GpioChoice::Sim => "sim".into(),
+        GpioChoice::Off => "off".into(),
+    }
+}
 
 fn number(value: &Value) -> Result<u32, String> {
     Ok(u32::try_from(value.number(0, 1_000_000)?).unwrap_or(u32::MAX))

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub use keys::{KEYS, Key};
 use value::Value;
 
+use crate::front::PanelConfig;
+
 /// The file read when `--config` is not given and it exists.
 pub const DEFAULT_FILE: &str = "/etc/lucid/lucid.toml";
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// What is recorded without being asked.
     pub record: Record,
+    /// Light and button.
+    pub panel: PanelConfig,
 }
 
 /// Listeners and their limits.
@@ -136,6 +140,7 @@ impl Default for Config {
             auth: Auth { session: Duration::from_secs(7 * 24 * 3600), attempts_per_minute: 5 },
             metrics_loopback: false,
             log: Log { level: "info".into(), format: LogFormat::Auto },
+            panel: PanelConfig::default(),
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
         }
     }

@@ -58,6 +58,8 @@ fn an_unfit_value_says_what_would_be_right() {
         ("[metrics]\nloopback = \"maybe\"", "true or false"),
         ("[log]\nlevel = \"lucid=loud=\"", "not a log filter"),
         ("name = \"\"", "expected text"),
+        ("[panel]\ngpio = \"pigpio\"", "known are auto"),
+        ("[panel]\nled_line = 64", "from 0 to 63"),
         ("[[http]]\nburst = 1", "unknown key `http`"),
         ("[http]\nlisten = \"off\"\nlisten_tls = \"off\"", "both off"),
         ("name = ", "not valid TOML"),
