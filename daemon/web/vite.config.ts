@@ -9,6 +9,7 @@ const api = process.env.LUCID_URL ?? "http://127.0.0.1:8790";
 const SHIPPED = [
   ["hls.js", "hls.js/LICENSE"],
   ["Svelte", "svelte/LICENSE.md"],
+  ["clsx (part of Svelte)", "clsx/license"],
   ["Atkinson Hyperlegible Next", "@fontsource-variable/atkinson-hyperlegible-next/LICENSE"],
   ["Atkinson Hyperlegible Mono", "@fontsource-variable/atkinson-hyperlegible-mono/LICENSE"],
 ] as const;

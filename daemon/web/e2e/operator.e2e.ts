@@ -68,6 +68,7 @@ describe("an operator", () => {
     const { page } = seen;
     const answer = page.getByRole("region", { name: /evidence is safe|have a look|not all of it/ });
     await answer.waitFor();
+    await answer.getByText(/1 of 1/).waitFor({ timeout: 30_000 });
     const text = (await answer.innerText()).replaceAll("\u00a0", " ");
     expect(text).toMatch(/1 of 1 witness: only this device vouches/);
     expect(text).toMatch(/Gaps in 24 h/);

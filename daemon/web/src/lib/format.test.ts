@@ -105,6 +105,11 @@ describe("small words", () => {
     check(f.daysLeft(18.2), "18 days");
     check(f.daysLeft(9999), "over 10 years");
   });
+  it("sentences", () => {
+    check(f.sentence("the disk is full"), "The disk is full.");
+    check(f.sentence("Done."), "Done.");
+    check(f.sentence(null), "");
+  });
   it("plurals", () => {
     check(f.plural(1, "gap"), "1 gap");
     check(f.plural(1200, "gap"), "1,200 gaps");

@@ -169,6 +169,13 @@ export function daysLeft(days: number | null | undefined): string {
   return plural(Math.floor(days), "day");
 }
 
+/** A message as a sentence: the device's begin small and end without a stop, so that they can be put together. */
+export function sentence(text: string | null | undefined): string {
+  const plain = (text ?? "").trim();
+  if (plain === "") return "";
+  return plain.charAt(0).toUpperCase() + plain.slice(1) + (/[.!?…]$/.test(plain) ? "" : ".");
+}
+
 /** "1 of 1 witness", "3 of 4 witnesses". */
 export function witnesses(seen: number, all: number): string {
   return `${count(seen)} of ${count(all)} ${all === 1 ? "witness" : "witnesses"}`;

@@ -54,7 +54,9 @@ function recording(from: Json): Report["recording"] {
     endReason: text(from["end_reason"]),
     chunks:
       here === all
-        ? `all ${plural(all, "chunk")}`
+        ? all === 1
+          ? "its one chunk"
+          : `all ${plural(all, "chunk")}`
         : `${count(here)} of ${plural(all, "chunk")}; the others are withheld and counted`,
     form:
       from["disclosed"] === true
