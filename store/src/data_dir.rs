@@ -56,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            volume_bytes: 64 * 1024 * 1024,
+            volume_bytes: 32 * 1024 * 1024,
             open_volumes_max: 1,
             reserve_bytes: 64 * 1024 * 1024,
             opener: Arc::new(SledOpener),

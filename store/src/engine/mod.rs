@@ -23,6 +23,8 @@ pub enum Use {
     KeyValue,
     /// Written once, then only read.
     Volume,
+    /// A volume that was closed for good; everything in it is durable already.
+    SealedVolume,
 }
 
 /// An ordered map of bytes in numbered spaces.

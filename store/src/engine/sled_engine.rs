@@ -28,7 +28,8 @@ const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// sled's page cache for a key-value database, in bytes.
 const KEY_VALUE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// sled's page cache for a volume, in bytes.
+/// sled's page cache for a volume, in bytes. It hardly matters: what bounds memory is the size of
+/// a volume and the number of open ones.
 const VOLUME_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// How often a database still held by sled's own threads is tried again; with the pause, 10 s.
 const LOCK_TRIES_MAX: u32 = 2000;
@@ -63,7 +64,9 @@ impl SledEngine {
     pub fn open(path: &Path, name: &str, purpose: Use) -> Result<SledEngine, StoreError> {
         fs::create_dir_all(path).map_err(|e| StoreError::io("create", path, e))?;
         remove_unfinished_snapshots(path)?;
-        sync_files(path)?;
+        if purpose != Use::SealedVolume {
+            sync_files(path)?;
+        }
         let db = match open_db(path, name, purpose) {
             Err(error) if error.is_damage() && set_snapshots_aside(path)? > 0 => {
                 tracing::warn!(database = name, %error, "opening again from the log alone");
@@ -86,8 +89,10 @@ impl SledEngine {
             db,
             spaces: RwLock::new(spaces),
         };
-        engine.sync()?;
-        sync_files(path)?;
+        if purpose != Use::SealedVolume {
+            engine.sync()?;
+            sync_files(path)?;
+        }
         Ok(engine)
     }
 
@@ -175,7 +180,9 @@ impl Engine for SledEngine {
 fn open_db(path: &Path, name: &str, purpose: Use) -> Result<sled::Db, StoreError> {
     let (segment, cache, mode) = match purpose {
         Use::KeyValue => (KEY_VALUE_SEGMENT_BYTES, KEY_VALUE_CACHE_BYTES, sled::Mode::LowSpace),
-        Use::Volume => (VOLUME_SEGMENT_BYTES, VOLUME_CACHE_BYTES, sled::Mode::HighThroughput),
+        Use::Volume | Use::SealedVolume => {
+            (VOLUME_SEGMENT_BYTES, VOLUME_CACHE_BYTES, sled::Mode::HighThroughput)
+        }
     };
     let config = sled::Config::new()
         .path(path)

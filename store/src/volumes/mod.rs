@@ -458,7 +458,9 @@ impl Shared {
             seal::set_aside(&dir)?;
             self.report(Incident { volume, what: problem, quarantined: Some(copy) });
         }
-        let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
+        let sealed = dir.join(seal::FILE).exists();
+        let purpose = if sealed { Use::SealedVolume } else { Use::Volume };
+        let engine = self.opener.open(&dir, &Self::name(volume), purpose)?;
         *database = Some(Volume::new(Self::name(volume), engine)?);
         lock(&self.open).push_back(volume);
         Ok(())

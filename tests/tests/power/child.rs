@@ -136,6 +136,21 @@ pub fn verify(path: &Path, volume_bytes: u64, ledger: &Ledger) -> Result<(usize,
     Ok((promises, seen_under_way.0 > 0))
 }
 
+/// What the store says on a disk that is read-only or full.
+pub fn refusal(path: &Path, reserve_bytes: u64) -> String {
+    let options = Options { reserve_bytes, ..Options::default() };
+    match DataDir::open(path, options) {
+        Err(error) => error.to_string(),
+        Ok((data, _)) => {
+            // Room for the databases, not for a record.
+            match data.volumes().append(vec![record(1)]) {
+                Err(error) => format!("open, but {error}"),
+                Ok(_) => "stored".into(),
+            }
+        }
+    }
+}
+
 /// Files in any `blobs/` directory; the engine never syncs those.
 fn blobs(path: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use disk::{Disk, Seeded};
 use ledger::Ledger;
+use mount::Condition;
 
 /// Cuts when nothing else is said; enough to notice a store that does not sync.
 const CUTS: u64 = 20;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("power-verify") => child_verify(&args[2..]),
+        Some("power-refusal") => {
+            println!("{}", child::refusal(Path::new(&args[2]), args[3].parse().unwrap()));
+            ExitCode::SUCCESS
+        }
         Some("power-write") => child_write(&args[2..]),
         // What test runners ask of every test binary.
         Some("--list") => ExitCode::SUCCESS,
@@ -91,6 +96,7 @@ struct Figures {
 
 fn run() -> ExitCode {
     disk::check_model();
+    check_refusals();
     let cuts = number("LUCID_POWER_CUTS", CUTS);
     let first = number("LUCID_POWER_SEED", 1);
     let began = Instant::now();
@@ -116,6 +122,34 @@ fn run() -> ExitCode {
         figures.cuts, figures.during_recovery, figures.acknowledged, figures.verified
     );
     ExitCode::SUCCESS
+}
+
+/// A disk that is read-only or full is refused in words, and works again when it has room.
+fn check_refusals() {
+    const RESERVE_BYTES: u64 = 1 << 20;
+    let work = tempfile::tempdir().unwrap();
+    let at = work.path().join("mount");
+    std::fs::create_dir(&at).unwrap();
+    let mut disk = Disk::new();
+    for (condition, expected) in [
+        (Condition::ReadOnly, "file system is read-only at "),
+        (Condition::Free(RESERVE_BYTES / 2), "disk is full at "),
+        (Condition::Good, "stored"),
+        (Condition::ReadOnly, "file system is read-only at "),
+        (Condition::Free(RESERVE_BYTES), "open, but disk is full at "),
+        (Condition::Good, "stored"),
+    ] {
+        let mounted = mount::mount_as(condition, disk, &at, None, None);
+        let output = Command::new(env::current_exe().unwrap())
+            .arg("power-refusal")
+            .arg(at.join("data"))
+            .arg(RESERVE_BYTES.to_string())
+            .output()
+            .unwrap();
+        disk = mounted.take();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.starts_with(expected), "{condition:?}: {said}");
+    }
 }
 
 fn run_chain(seed: u64, rounds: u64, figures: &mut Figures) -> Result<(), String> {

@@ -40,14 +40,42 @@ pub struct Mounted {
 
 struct PowerCutFileSystem {
     state: Arc<Mutex<State>>,
+    free_blocks: u64,
+}
+
+/// How a disk may be in a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    Good,
+    /// Mounted read-only.
+    ReadOnly,
+    /// This many bytes are free, whatever is written.
+    Free(u64),
 }
 
 /// Mounts `disk`; the power goes in the middle of change number `left`, and `cut` hears of it.
 pub fn mount(disk: Disk, at: &Path, left: Option<u64>, cut: Option<Sender<()>>) -> Mounted {
+    mount_as(Condition::Good, disk, at, left, cut)
+}
+
+/// As [`mount`], on a disk in some condition.
+pub fn mount_as(
+    condition: Condition,
+    disk: Disk,
+    at: &Path,
+    left: Option<u64>,
+    cut: Option<Sender<()>>,
+) -> Mounted {
     let state = Arc::new(Mutex::new(State { disk, left, dead: false, cut }));
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("powercut".into()), MountOption::NoAtime];
-    let file_system = PowerCutFileSystem { state: state.clone() };
+    let mut free_blocks = BLOCKS;
+    match condition {
+        Condition::Good => {}
+        Condition::ReadOnly => config.mount_options.push(MountOption::RO),
+        Condition::Free(bytes) => free_blocks = bytes / 4096,
+    }
+    let file_system = PowerCutFileSystem { state: state.clone(), free_blocks };
     let session = fuser::spawn_mount(file_system, at, &config).unwrap_or_else(|error| {
         panic!("cannot mount at {}: {error}; needs /dev/fuse and fusermount3", at.display())
     });
@@ -340,7 +368,8 @@ impl Filesystem for PowerCutFileSystem {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        reply.statfs(BLOCKS, BLOCKS, BLOCKS, BLOCKS, BLOCKS, 4096, 255, 4096);
+        let free = self.free_blocks;
+        reply.statfs(BLOCKS, free, free, BLOCKS, BLOCKS, 4096, 255, 4096);
     }
 }
 
