@@ -1,8 +1,8 @@
 //! Carries what the recorder makes to the chain, and what the chain took back to the catalogue.
 //!
-//! What must be anchored is derived from the catalogue, so nothing is lost when the daemon or the chain stops between two
-//! steps: a session is looked at again until all of it is in blocks. The same content makes the same transaction, so sending
-//! one twice changes nothing.
+//! What must be anchored is derived from the catalogue, so nothing is lost when the daemon or the
+//! chain stops between two steps: a session is looked at again until all of it is in blocks. The
+//! same content makes the same transaction, so sending one twice changes nothing.
 
 use lucid_capture::archive::{Archive, ArchiveError};
 use lucid_capture::catalogue::{SessionRecord, SessionState, StoredCheckpoint};
@@ -62,7 +62,8 @@ impl Anchoring {
         Arc::new(Anchoring { archive, node, device, waiting, unfinished, changed })
     }
 
-    /// Looks through the catalogue for what is not in a block, and sends it. Blocks; called once at the start.
+    /// Looks through the catalogue for what is not in a block, and sends it. Blocks; called once at
+    /// the start.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
@@ -264,7 +265,7 @@ impl Anchoring {
     fn mark_session(&self, about: About, height: u64) -> Result<SessionRecord, ArchiveError> {
         let now = now_us();
         let proved = match about {
-            About::Close(id) => self.node.prove(&id).is_ok(),
+            About::Close(id) | About::Tombstone(id) => self.keep_proof(id),
             _ => false,
         };
         Ok(self.archive.catalogue().update_session(about.session(), |session| match about {
@@ -281,6 +282,26 @@ impl Anchoring {
             }
             About::Checkpoint(..) => {}
         })?)
+    }
+
+    /// Keeps the proof of a session beside it, so that it outlives this chain's database. Says
+    /// whether there is one.
+    fn keep_proof(&self, id: SessionId) -> bool {
+        let proof = match self.node.prove(&id) {
+            Ok(proof) => proof.to_bytes(),
+            Err(error) => {
+                tracing::error!(session = %id, %error, "the session cannot be proved");
+                return false;
+            }
+        };
+        match self.archive.catalogue().put_proof(id, &proof) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!(session = %id, bytes = proof.len(), "proof too long to keep")
+            }
+            Err(error) => tracing::warn!(session = %id, %error, "the proof was not kept"),
+        }
+        true
     }
 
     fn mark_checkpoint(&self, id: SessionId, size: u64, height: u64) -> Result<(), ArchiveError> {

@@ -2,10 +2,11 @@
 
 use lucid_capture::archive::Archive;
 use lucid_capture::check::{CheckReport, Damage};
+use lucid_chain::AnchorProof;
 use lucid_chain_node::{
     Config, Node, NodeError, Production, check, found, genesis, rebuild_indexes, system_clock,
 };
-use lucid_evidence::{PublicKey, SigningKey};
+use lucid_evidence::{PublicKey, SessionId, SigningKey};
 use lucid_store::Store;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -41,8 +42,24 @@ pub async fn start(
     Ok(node)
 }
 
-/// Checks the chain in `store` block by block and adds what is wrong to `report`, with the sessions it touches. With
-/// `repair`, indexes that are missing are rebuilt from the blocks.
+/// The proof that a session is on a chain: from the chain, or, where this cannot give it any more,
+/// the one that was kept when the session was closed, if it still verifies.
+pub fn proof(archive: &Archive, node: &Node, id: SessionId) -> Option<Vec<u8>> {
+    let error = match node.prove(&id) {
+        Ok(proof) => return Some(proof.to_bytes()),
+        Err(error) => error,
+    };
+    let kept = archive.catalogue().proof(id).unwrap_or_else(|error| {
+        tracing::error!(session = %id, %error, "the kept proof cannot be read");
+        None
+    })?;
+    let verified = AnchorProof::from_bytes(&kept).is_ok_and(|proof| proof.verify(&id).is_ok());
+    tracing::warn!(session = %id, %error, verified, "the chain gives no proof, taking the one kept");
+    verified.then_some(kept)
+}
+
+/// Checks the chain in `store` block by block and adds what is wrong to `report`, with the sessions
+/// it touches. With `repair`, indexes that are missing are rebuilt from the blocks.
 ///
 /// # Errors
 /// When the chain cannot be read at all.

@@ -6,6 +6,7 @@
 //! | `c` session chunk(u64) | [`ChunkRecord`] |
 //! | `m` session part(u32) | the signed manifest in parts of at most 64 KiB |
 //! | `k` session size(u64) | height of its block + 1 (u64, 0 for none) and the signed checkpoint |
+//! | `p` session part(u32) | the proof that the session is on the chain, in parts; the first begins with their count (u32) |
 //! | `v` volume(u64) session | bytes (u64) that the session holds in the volume |
 //!
 //! Everything here can be rebuilt from the volumes, the keys and the chain.
@@ -26,6 +27,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of a manifest in one value.
 const MANIFEST_PART_BYTES: usize = 64 << 10;
+/// Most parts of a kept proof: 16 MiB, or about 30,000 checkpoints. A longer one is only had from
+/// the chain.
+const PROOF_PARTS_MAX: usize = 256;
+/// Parts of a proof in one batch.
+const PROOF_PARTS_PER_BATCH: usize = 8;
 /// Records read at once while walking a long list.
 const PAGE: usize = 256;
 
@@ -144,8 +150,8 @@ impl Catalogue {
         Ok(record)
     }
 
-    /// Sessions before `before`, or the newest for none, newest first, at most `limit`. Records that cannot be read
-    /// are passed over and their identifiers returned beside.
+    /// Sessions before `before`, or the newest for none, newest first, at most `limit`. Records
+    /// that cannot be read are passed over and their identifiers returned beside.
     pub fn sessions(
         &self,
         before: Option<SessionId>,
@@ -209,7 +215,8 @@ impl Catalogue {
         }
     }
 
-    /// Adds a closed chunk to a session: its record, its use of volumes, and the session's new totals, at once.
+    /// Adds a closed chunk to a session: its record, its use of volumes, and the session's new
+    /// totals, at once.
     pub fn close_chunk(
         &self,
         record: &ChunkRecord,
@@ -353,6 +360,44 @@ impl Catalogue {
         }
     }
 
+    /// Keeps the proof that a session is on the chain, so that it can be shown when the chain
+    /// itself cannot be read any more. Returns whether it was short enough to be kept.
+    pub fn put_proof(&self, id: SessionId, proof: &[u8]) -> Result<bool, CatalogueError> {
+        let count = proof.len().div_ceil(MANIFEST_PART_BYTES).max(1);
+        if count > PROOF_PARTS_MAX {
+            return Ok(false);
+        }
+        let mut parts: Vec<(u32, Vec<u8>)> =
+            (0u32..).zip(proof.chunks(MANIFEST_PART_BYTES).map(<[u8]>::to_vec)).collect();
+        if let Some((_, first)) = parts.first_mut() {
+            first.splice(0..0, (count as u32).to_be_bytes());
+        }
+        for parts in parts.chunks(PROOF_PARTS_PER_BATCH) {
+            let mut batch = Batch::new();
+            for (part, bytes) in parts {
+                batch.put(key(b'p', id, &part.to_be_bytes()), bytes.clone());
+            }
+            self.store.apply(batch)?;
+        }
+        self.store.flush()?;
+        Ok(true)
+    }
+
+    /// The kept proof of a session. Whoever shows it verifies it first: the parts may be of
+    /// different proofs if the power went while one replaced another.
+    pub fn proof(&self, id: SessionId) -> Result<Option<Vec<u8>>, CatalogueError> {
+        let Some(first) = self.store.get(&key(b'p', id, &[0; 4]))? else { return Ok(None) };
+        let Some((count, first)) = first.split_first_chunk::<4>() else { return Ok(None) };
+        let mut proof = first.to_vec();
+        for part in 1..u32::from_be_bytes(*count).min(PROOF_PARTS_MAX as u32) {
+            match self.store.get(&key(b'p', id, &part.to_be_bytes()))? {
+                Some(bytes) => proof.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(proof))
+    }
+
     fn volume_bytes(&self, volume: u64, id: SessionId) -> Result<u64, CatalogueError> {
         Ok(self.store.get(&volume_key(volume, id))?.map_or(0, |bytes| number(&bytes)))
     }
@@ -408,6 +453,21 @@ mod tests {
     fn keys_that_follow_a_prefix() {
         assert_eq!(after(vec![1, 2]), vec![1, 3]);
         assert_eq!(after(vec![1, 255, 255]), vec![2]);
+    }
+
+    #[test]
+    fn a_proof_is_kept_in_parts_and_replaced() {
+        let catalogue = Catalogue::new(Arc::new(lucid_store::memory_store("index")));
+        let id = SessionId::new(1, [1; 10]);
+        assert_eq!(catalogue.proof(id).unwrap(), None);
+        for length in [1_200_000, 65_536, 65_537, 1] {
+            let proof: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            assert!(catalogue.put_proof(id, &proof).unwrap());
+            assert_eq!(catalogue.proof(id).unwrap(), Some(proof));
+        }
+        assert!(!catalogue.put_proof(id, &vec![0; 17 << 20]).unwrap(), "too long to be kept");
+        assert_eq!(catalogue.proof(id).unwrap().map(|proof| proof.len()), Some(1));
+        assert_eq!(catalogue.proof(SessionId::new(2, [1; 10])).unwrap(), None);
     }
 
     #[test]

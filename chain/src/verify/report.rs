@@ -6,6 +6,10 @@ use lucid_evidence::{Findings, Verdict};
 use serde::Serialize;
 use std::fmt;
 
+/// How far the device's clock and the chain's may be apart before the report points at it, seconds.
+/// A session is opened on the chain within a block or two of its start.
+const CLOCKS_APART_S: f64 = 60.0;
+
 /// What was checked and what follows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -102,7 +106,7 @@ pub struct Place {
 }
 
 /// How the session stands on the chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AnchorReport {
     /// In words: "anchored at height H by 3 of 4 nodes".
     pub statement: String,
@@ -122,6 +126,9 @@ pub struct AnchorReport {
     pub validators: usize,
     /// Changes of the nodes since the genesis that were followed.
     pub validator_changes: usize,
+    /// By how much the opening on the chain is later than the start by the device's clock, seconds;
+    /// negative if earlier.
+    pub opened_after_start_s: f64,
 }
 
 /// A gap.
@@ -167,7 +174,8 @@ fn place<T>(at: &At<T>, tree_size: Option<u64>) -> Place {
 }
 
 impl AnchorReport {
-    fn new(anchored: &Anchored) -> Self {
+    fn new(anchored: &Anchored, start_us: u64) -> Self {
+        let opened_after_start_s = (anchored.opened.time_us as f64 - start_us as f64) / 1e6;
         let (signed, all) = (anchored.witnesses.len(), anchored.validators);
         let statement = match &anchored.closed {
             Some(closed) => {
@@ -197,6 +205,7 @@ impl AnchorReport {
             witnesses: anchored.witnesses.iter().map(ToString::to_string).collect(),
             validators: all,
             validator_changes: anchored.set_changes,
+            opened_after_start_s,
         }
     }
 }
@@ -241,7 +250,9 @@ impl Report {
                 disclosed: content.disclosed,
                 videos: content.videos,
             }),
-            anchor: anchored.map(AnchorReport::new),
+            anchor: anchored
+                .zip(manifest)
+                .map(|(anchored, manifest)| AnchorReport::new(anchored, manifest.start_us)),
             gaps: Vec::new(),
             clock_jumps: Vec::new(),
             checks: Vec::new(),
@@ -329,6 +340,14 @@ impl Report {
                     self.says.push(format!("The recording declares {count} gaps, listed here."))
                 }
             }
+        }
+        let apart = self.anchor.as_ref().map_or(0.0, |anchor| anchor.opened_after_start_s);
+        if apart.abs() > CLOCKS_APART_S {
+            self.does_not_say.push(format!(
+                "That the device's own times are right: its start is {:.0} s {} the opening on the chain.",
+                apart.abs(),
+                if apart > 0.0 { "before" } else { "after" }
+            ));
         }
         if anchored.validators == 1 {
             self.does_not_say.push(

@@ -142,6 +142,21 @@ fn an_anchored_bundle_is_valid_and_says_by_whom() {
 }
 
 #[test]
+fn clocks_that_disagree_are_pointed_at() {
+    let mut recording = recording(1);
+    let says = |recording: &Recording| {
+        let report = recording.report(&Trust::default());
+        report.does_not_say.iter().any(|line| line.contains("before the opening on the chain"))
+    };
+    assert!(!says(&recording));
+    // A device whose clock was a year behind, or that claims so.
+    let mut manifest = recording.manifest.manifest().clone();
+    manifest.start_us -= 31_536_000_000_000;
+    recording.manifest = manifest.sign(&key(1));
+    assert!(says(&recording));
+}
+
+#[test]
 fn expectations_are_checked() {
     let recording = recording(1);
     let (device, chain) = (key(1).public(), recording.pool.chain());

@@ -132,7 +132,7 @@ pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
         let stop = CancellationToken::new();
         let store = archive.data().chain();
         let node = chain::start(&archive, store, Production::OnDemand, stop.clone()).await?;
-        let proof = node.prove(&id).ok().map(|proof| proof.to_bytes());
+        let proof = chain::proof(&archive, &node, id);
         stop.cancel();
         anyhow::Ok(proof)
     })?;
