@@ -1,4 +1,5 @@
-//! Prints the events of a source and writes its init segment and fragments to a file: `fragments URI SECONDS OUT`.
+//! Prints the events of a source and writes its init segment and fragments to a file: `fragments
+//! URI SECONDS OUT`.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
-//! What recording RTSP by passthrough costs, next to `gst-launch-1.0` receiving and writing the same stream.
+//! What recording RTSP by passthrough costs, next to `gst-launch-1.0` receiving and writing the
+//! same stream.
 //!
-//! `passthrough_cost [SECONDS]` starts a 1080p30 camera of 4 Mbit/s in a process of its own, then measures processor time
-//! over the same number of seconds for `gst-launch-1.0`, for one stream of ours, and for 16; memory too. Both write what
-//! they receive to a file. Prints ratios.
+//! `passthrough_cost [SECONDS]` starts a 1080p30 camera of 4 Mbit/s in a process of its own, then
+//! measures processor time over the same number of seconds for `gst-launch-1.0`, for one stream of
+//! ours, and for 16; memory too. Both write what they receive to a file. Prints ratios.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,8 @@
 //! The bounded queue between a running source and its owner.
 //!
-//! A source cannot wait: when the owner is slow, whole fragments are dropped and declared lost, in order, before the
-//! next one that fits. Everything else (init segments, losses, the end) always fits, and there is little of it.
+//! A source cannot wait: when the owner is slow, whole fragments are dropped and declared lost, in
+//! order, before the next one that fits. Everything else (init segments, losses, the end) always
+//! fits, and there is little of it.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

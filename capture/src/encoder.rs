@@ -1,7 +1,7 @@
 //! Which encoder turns raw pictures into H.264 on this machine, and why that one.
 //!
-//! Hardware is probed by the `hw` crate (formats and buffers, not names) and given in; software is probed by asking
-//! which GStreamer elements exist. Pure: both come as arguments.
+//! Hardware is probed by the `hw` crate (formats and buffers, not names) and given in; software is
+//! probed by asking which GStreamer elements exist. Pure: both come as arguments.
 
 use crate::media::EncoderNote;
 
@@ -35,15 +35,16 @@ pub enum HardwareEncoder {
 /// The encoder for pictures and the one for sound, with the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderPlan {
-    /// Encoder of pictures: element name, hardware or not, reason. `None` when nothing at all is installed.
+    /// Encoder of pictures: element name, hardware or not, reason. `None` when nothing at all is
+    /// installed.
     pub video: Option<EncoderNote>,
     /// Element that encodes sound; `None` when nothing is installed, then raw sound is left out.
     pub audio: Option<String>,
 }
 
 impl EncoderPlan {
-    /// Chooses. `exists` says whether a GStreamer element can be made; `wanted` is the operator's own choice, taken if
-    /// it exists.
+    /// Chooses. `exists` says whether a GStreamer element can be made; `wanted` is the operator's
+    /// own choice, taken if it exists.
     pub fn choose(
         hardware: &HardwareEncoder,
         wanted: Option<&str>,

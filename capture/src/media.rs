@@ -73,7 +73,8 @@ impl fmt::Debug for InitSegment {
 pub struct Fragment {
     /// The whole fragment.
     pub bytes: Vec<u8>,
-    /// Start of the pictures in microseconds since the start of this run; the same time line as `tfdt`.
+    /// Start of the pictures in microseconds since the start of this run; the same time line as
+    /// `tfdt`.
     pub start_us: i64,
     /// Length of the pictures in microseconds.
     pub duration_us: u64,
@@ -98,7 +99,8 @@ impl fmt::Debug for Fragment {
 /// Why pictures of a running source are missing from its fragments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LossReason {
-    /// The owner took fragments more slowly than the source made them; whole fragments were dropped.
+    /// The owner took fragments more slowly than the source made them; whole fragments were
+    /// dropped.
     SlowConsumer,
     /// The source itself left a hole in its time stamps.
     SourceGap,

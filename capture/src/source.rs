@@ -8,9 +8,11 @@ use crate::encoder::EncoderPlan;
 pub const MIN_FRAGMENT_US: u64 = 200_000;
 /// Longest fragment that may be asked for, microseconds.
 pub const MAX_FRAGMENT_US: u64 = 10_000_000;
-/// Most fragments that wait for a slow owner; when one more is ready it is dropped and declared lost.
+/// Most fragments that wait for a slow owner; when one more is ready it is dropped and declared
+/// lost.
 pub const MAX_QUEUED_FRAGMENTS: usize = 8;
-/// Most bytes of fragments that wait for a slow owner; above it new fragments are dropped and declared lost.
+/// Most bytes of fragments that wait for a slow owner; above it new fragments are dropped and
+/// declared lost.
 pub const MAX_QUEUED_BYTES: usize = 32 << 20;
 
 /// How RTP reaches us from an RTSP camera.
@@ -29,7 +31,8 @@ pub enum TlsTrust {
     /// The certificate must be valid for the host and signed by an authority this system trusts.
     #[default]
     System,
-    /// Any certificate: for cameras with a certificate of their own making. Encrypts, proves nothing.
+    /// Any certificate: for cameras with a certificate of their own making. Encrypts, proves
+    /// nothing.
     AnyCertificate,
 }
 
@@ -40,8 +43,8 @@ pub struct StreamOptions {
     pub audio: bool,
     /// Encoder for sources that deliver raw pictures; see [`EncoderPlan::choose`].
     pub encoder: EncoderPlan,
-    /// Length of a fragment in microseconds, [`MIN_FRAGMENT_US`] to [`MAX_FRAGMENT_US`]. Never exceeded by more than
-    /// one picture.
+    /// Length of a fragment in microseconds, [`MIN_FRAGMENT_US`] to [`MAX_FRAGMENT_US`]. Never
+    /// exceeded by more than one picture.
     pub fragment_us: u64,
     /// Transport of RTSP sources.
     pub rtsp_transport: RtspTransport,
@@ -151,7 +154,7 @@ pub enum SourceError {
     },
     /// The X display does not answer.
     #[error(
-        "screen :{display} cannot be opened: is an x server running there, and may this user connect to it?"
+        "screen :{display} cannot be opened: is an x server there, and may this user connect to it?"
     )]
     Screen {
         /// Number of the display.

@@ -1,4 +1,5 @@
-//! Sources on this machine: the demo picture, files good and bad, screens, devices that are not there.
+//! Sources on this machine: the demo picture, files good and bad, screens, devices that are not
+//! there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 

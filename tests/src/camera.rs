@@ -1,4 +1,5 @@
-//! A real RTSP camera: GStreamer's RTSP server on loopback, with password, TLS, sound, and a plug that can be pulled.
+//! A real RTSP camera: GStreamer's RTSP server on loopback, with password, TLS, sound, and a plug
+//! that can be pulled.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -48,25 +49,25 @@ impl Picture {
     fn launch(&self) -> Option<String> {
         Some(match self {
             Self::Pattern { width, height, fps, group, kbps } => format!(
-                "videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={fps}/1 ! \
-                 x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} bitrate={kbps} \
-                 option-string=scenecut=0 ! rtph264pay name=pay0 pt=96 config-interval=-1"
+                "videotestsrc is-live=true pattern=ball ! \
+                 video/x-raw,width={width},height={height},framerate={fps}/1 ! \
+                 x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} \
+                 bitrate={kbps} option-string=scenecut=0 ! rtph264pay name=pay0 pt=96 config-interval=-1"
             ),
             Self::Clip(path) => format!(
-                "filesrc location={} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+                "filesrc location={} ! qtdemux ! h264parse ! \
+                 rtph264pay name=pay0 pt=96 config-interval=-1",
                 path.display()
             ),
-            Self::Hevc => {
-                "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+            Self::Hevc => "videotestsrc is-live=true ! \
+                 video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
                  x265enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! \
                  rtph265pay name=pay0 pt=96 config-interval=-1"
-                    .to_owned()
-            }
-            Self::Jpeg => {
-                "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+                .to_owned(),
+            Self::Jpeg => "videotestsrc is-live=true ! \
+                 video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
                            jpegenc ! rtpjpegpay name=pay0 pt=26"
-                    .to_owned()
-            }
+                .to_owned(),
             Self::UnknownCodec => {
                 "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=10/1 ! \
                  x264enc tune=zerolatency ! rtph264pay pt=96 ! \
@@ -134,7 +135,8 @@ impl Camera {
         if options.sound {
             let name = if options.picture.launch().is_some() { "pay1" } else { "pay0" };
             launch.push_str(&format!(
-                " audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=48000,channels=1 ! avenc_aac ! \
+                " audiotestsrc is-live=true wave=ticks ! \
+                 audio/x-raw,rate=48000,channels=1 ! avenc_aac ! \
                  rtpmp4gpay name={name} pt=97"
             ));
         }
@@ -209,7 +211,8 @@ impl Camera {
         self.server.client_filter(Some(&mut |_, _| RTSPFilterResult::Ref)).len()
     }
 
-    /// Pulls the plug: all connections end. Returns what a camera needs to come back at the same port.
+    /// Pulls the plug: all connections end. Returns what a camera needs to come back at the same
+    /// port.
     pub fn stop(mut self) -> CameraOptions {
         let mut options = self.options.clone();
         options.port = self.port;
@@ -231,7 +234,8 @@ impl Drop for Camera {
     }
 }
 
-/// Makes an MP4 that [`Picture::Clip`] can show: ten seconds of noise at about this bit rate, `rounds` times.
+/// Makes an MP4 that [`Picture::Clip`] can show: ten seconds of noise at about this bit rate,
+/// `rounds` times.
 ///
 /// # Errors
 /// When an element or FFmpeg is missing.
@@ -245,9 +249,11 @@ pub fn clip(
     let once = out.with_extension("once.mp4");
     // Noise costs bits, so that the bit rate is reached.
     run(&format!(
-        "videotestsrc pattern=snow num-buffers={} ! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
-         x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} bitrate={kbps} option-string=scenecut=0 ! \
-         video/x-h264,profile=high ! h264parse ! mp4mux ! filesink location={}",
+        "videotestsrc pattern=snow num-buffers={} ! \
+         video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
+         x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} bitrate={kbps} \
+         option-string=scenecut=0 ! video/x-h264,profile=high ! h264parse ! mp4mux ! \
+         filesink location={}",
         10 * fps,
         once.display()
     ))?;

@@ -1,5 +1,5 @@
-//! Support for the black-box tests: sample evidence, the fuzz targets as ordinary functions, and cameras and networks
-//! that really exist, on loopback.
+//! Support for the black-box tests: sample evidence, the fuzz targets as ordinary functions, and
+//! cameras and networks that really exist, on loopback.
 #![forbid(unsafe_code)]
 // All of this runs in tests only, where a broken expectation must stop the test.
 #![allow(clippy::expect_used)]

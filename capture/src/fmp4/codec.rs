@@ -6,7 +6,8 @@ use super::{Fmp4Error, FourCc, MAX_CHILDREN};
 /// A codec of pictures with its configuration record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VideoCodec {
-    /// H.264 with `AVCDecoderConfigurationRecord`; samples are length-prefixed NAL units (ISO/IEC 14496-15).
+    /// H.264 with `AVCDecoderConfigurationRecord`; samples are length-prefixed NAL units (ISO/IEC
+    /// 14496-15).
     Avc(Vec<u8>),
     /// H.265 with `HEVCDecoderConfigurationRecord`.
     Hevc(Vec<u8>),

@@ -12,7 +12,8 @@ pub const VIDEO_TRACK: u32 = 1;
 /// Track id of sound in what this module writes.
 pub const AUDIO_TRACK: u32 = 2;
 
-/// Writes an init segment for pictures and, if given, sound. No edit lists: time 0 is the first picture.
+/// Writes an init segment for pictures and, if given, sound. No edit lists: time 0 is the first
+/// picture.
 pub fn init_segment(video: &VideoConfig, audio: Option<&AudioConfig>) -> Vec<u8> {
     let mut w = Writer::with_capacity(2048);
     w.nest(b"ftyp", |w| {

@@ -1,7 +1,8 @@
-//! Fragmented MP4 (ISO/IEC 14496-12, CMAF shape): writing it, reading it back, moving it on the time line. Pure.
+//! Fragmented MP4 (ISO/IEC 14496-12, CMAF shape): writing it, reading it back, moving it on the
+//! time line. Pure.
 //!
-//! Reading takes bytes from anywhere: every length is checked against what is there, every table has a limit, and an
-//! error names the box. Nothing here panics or loops on bad input.
+//! Reading takes bytes from anywhere: every length is checked against what is there, every table
+//! has a limit, and an error names the box. Nothing here panics or loops on bad input.
 
 mod boxes;
 mod codec;

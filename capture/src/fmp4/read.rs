@@ -56,8 +56,8 @@ struct Time {
 /// Reads start, length and keyframe of a fragment.
 ///
 /// # Errors
-/// Anything but one `moof` and one `mdat` (besides `styp`, `sidx`, `prft`, `emsg`, `free`) that agree with each other and
-/// with `tracks`.
+/// Anything but one `moof` and one `mdat` (besides `styp`, `sidx`, `prft`, `emsg`, `free`) that
+/// agree with each other and with `tracks`.
 pub fn inspect(fragment: &[u8], tracks: &[Track]) -> Result<FragmentInfo, Fmp4Error> {
     let layout = parse(fragment, tracks)?;
     let is_video = |id| tracks.iter().any(|t| t.id == id && t.kind == TrackKind::Video);
@@ -86,9 +86,11 @@ pub fn inspect(fragment: &[u8], tracks: &[Track]) -> Result<FragmentInfo, Fmp4Er
     })
 }
 
-/// Moves every track of a fragment by `offset_us` and gives it a sequence number; nothing is changed on error.
+/// Moves every track of a fragment by `offset_us` and gives it a sequence number; nothing is
+/// changed on error.
 ///
-/// The offset is turned into ticks once per track, so fragments moved by the same offset keep their distances exactly.
+/// The offset is turned into ticks once per track, so fragments moved by the same offset keep their
+/// distances exactly.
 ///
 /// # Errors
 /// As [`inspect`], or when a time would become negative or not fit its field.

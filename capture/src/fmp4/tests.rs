@@ -170,7 +170,10 @@ proptest! {
     fn any_samples_read_back(
         start in 0u64..1 << 40,
         offset in 0i64..1 << 40,
-        samples in prop::collection::vec((1u32..50, 0u32..9000, -9000i32..9000, any::<bool>()), 1..40),
+        samples in prop::collection::vec(
+            (1u32..50, 0u32..9000, -9000i32..9000, any::<bool>()),
+            1..40,
+        ),
     ) {
         let (_, tracks) = init();
         let samples: Vec<RunSample> =
@@ -180,7 +183,8 @@ proptest! {
             fragment(1, &[TrackRun { track: 1, start, samples: &samples, data: &data }]);
         let info = inspect(&bytes, &tracks).unwrap();
         prop_assert_eq!(info.tracks[0].start, start);
-        prop_assert_eq!(info.tracks[0].duration, samples.iter().map(|s| u64::from(s.duration)).sum::<u64>());
+        let duration: u64 = samples.iter().map(|s| u64::from(s.duration)).sum();
+        prop_assert_eq!(info.tracks[0].duration, duration);
         prop_assert_eq!(info.keyframe, samples[0].sync);
         prop_assert!(bytes.ends_with(&data));
         rebase(&mut bytes, &tracks, offset, 5).unwrap();
@@ -189,7 +193,11 @@ proptest! {
     }
 
     #[test]
-    fn flipped_and_cut_fragments_never_panic(at in any::<prop::sample::Index>(), value: u8, cut in any::<prop::sample::Index>()) {
+    fn flipped_and_cut_fragments_never_panic(
+        at in any::<prop::sample::Index>(),
+        value: u8,
+        cut in any::<prop::sample::Index>(),
+    ) {
         let (init_bytes, tracks) = init();
         let mut bytes = two_tracks(1234);
         let place = at.index(bytes.len());

@@ -25,7 +25,8 @@ pub(super) fn filter(caps: &gst::Caps) -> Result<gst::Element, SourceError> {
     Ok(element)
 }
 
-/// A queue that keeps a few buffers and drops the oldest: between a live source and an encoder that may be too slow.
+/// A queue that keeps a few buffers and drops the oldest: between a live source and an encoder that
+/// may be too slow.
 pub(super) fn live_queue() -> Result<gst::Element, SourceError> {
     /// Raw pictures that may wait for the encoder; the oldest is dropped. 1080p I420 is 3 MB each.
     const MAX_RAW_PICTURES: u32 = 4;
@@ -37,7 +38,8 @@ pub(super) fn live_queue() -> Result<gst::Element, SourceError> {
     Ok(queue)
 }
 
-/// Adds elements to a pipeline and links them in this order; running pipelines take them up at once.
+/// Adds elements to a pipeline and links them in this order; running pipelines take them up at
+/// once.
 pub(super) fn chain(
     pipeline: &gst::Pipeline,
     source_name: &str,

@@ -1,4 +1,5 @@
-//! Chains from raw or compressed pads to the taps: passthrough where the muxer can take it, else decoding and encoding.
+//! Chains from raw or compressed pads to the taps: passthrough where the muxer can take it, else
+//! decoding and encoding.
 
 use std::sync::Arc;
 
@@ -156,7 +157,7 @@ pub(super) fn raw_audio(
     paced: bool,
 ) -> Result<Vec<gst::Element>, SourceError> {
     let Some(name) = shared.options.encoder.audio.clone() else {
-        tracing::warn!(source = %shared.name, "no encoder for sound is installed; recording without sound");
+        tracing::warn!(source = %shared.name, "no encoder for sound; recording without sound");
         shared.give_up_audio();
         return Ok(Vec::new());
     };

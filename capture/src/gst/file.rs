@@ -48,7 +48,8 @@ pub(super) fn build(
     chain(pipeline, &shared.name, &[source, decoder])
 }
 
-/// Waits until the first pictures are there, so that what is wrong with a file shows when it is opened.
+/// Waits until the first pictures are there, so that what is wrong with a file shows when it is
+/// opened.
 pub(super) fn preroll(
     pipeline: &gst::Pipeline,
     shared: &Arc<Shared>,

@@ -32,7 +32,8 @@ pub(super) fn test(
         .field("height", side(picture.height))
         .field("framerate", gst::Fraction::new(side(picture.fps), 1))
         .build();
-    // Without the words it could be taken for a recording of something; so there is no test picture without them.
+    // Without the words it could be taken for a recording of something; so there is no test picture
+    // without them.
     let clock = make("clockoverlay")?;
     clock.set_property("text", "DEMO - not a camera");
     clock.set_property("time-format", "%Y-%m-%d %H:%M:%S");
@@ -87,7 +88,8 @@ pub(super) fn screen(
     chain(pipeline, &shared.name, &elements)
 }
 
-/// A V4L2 camera: its own H.264 if it has any, else raw or MJPEG, whichever gives the better picture.
+/// A V4L2 camera: its own H.264 if it has any, else raw or MJPEG, whichever gives the better
+/// picture.
 pub(super) fn v4l2(
     pipeline: &gst::Pipeline,
     shared: &Arc<Shared>,
@@ -141,7 +143,7 @@ pub(super) fn v4l2(
             "jpegparse",
             false,
             "camera",
-            "the camera's own MJPEG is kept as it is: no H.264 encoder or no JPEG decoder is installed",
+            "the camera's own MJPEG is kept: an H.264 encoder or a JPEG decoder is missing",
         )?),
         Format::Mjpeg => {
             elements.push(make("jpegdec")?);

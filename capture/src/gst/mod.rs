@@ -1,7 +1,8 @@
 //! The one place where GStreamer is used: from a source URI to media events.
 //!
-//! A [`Stream`] is one run of one pipeline. Pipelines end in appsinks whose callbacks feed the pure muxer; its events wait
-//! in a bounded queue for the owner. No thread of ours, no main loop; stopping joins all of GStreamer's.
+//! A [`Stream`] is one run of one pipeline. Pipelines end in appsinks whose callbacks feed the pure
+//! muxer; its events wait in a bounded queue for the owner. No thread of ours, no main loop;
+//! stopping joins all of GStreamer's.
 
 mod element;
 mod encode;
@@ -25,7 +26,8 @@ use crate::source::{MAX_FRAGMENT_US, MIN_FRAGMENT_US, SourceError, StreamOptions
 use crate::uri::{SourceKind, SourceUri};
 use tap::Shared;
 
-/// Chooses the encoders of this machine; `hardware` is what probing the board found, `wanted` the operator's own choice.
+/// Chooses the encoders of this machine; `hardware` is what probing the board found, `wanted` the
+/// operator's own choice.
 ///
 /// # Errors
 /// When GStreamer itself does not start.
@@ -64,7 +66,8 @@ pub fn has_element(name: &str) -> Result<bool, SourceError> {
     Ok(element::exists(name))
 }
 
-/// Starts a source. Files are opened and looked at before this returns; cameras and networks answer later, by events.
+/// Starts a source. Files are opened and looked at before this returns; cameras and networks answer
+/// later, by events.
 ///
 /// # Errors
 /// What is wrong with the source or the options, as far as it shows at once.
@@ -123,8 +126,8 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// The next event; `None` when nothing came within `timeout` (the owner decides whether that is a stall), or at once
-    /// after [`MediaEvent::Ended`] or [`MediaEvent::Failed`].
+    /// The next event; `None` when nothing came within `timeout` (the owner decides whether that is
+    /// a stall), or at once after [`MediaEvent::Ended`] or [`MediaEvent::Failed`].
     pub fn next(&mut self, timeout: Duration) -> Option<MediaEvent> {
         let deadline = Instant::now() + timeout;
         loop {

@@ -40,8 +40,9 @@ pub(super) struct Limits {
 /// Most modes that are looked at; cameras have some tens.
 const MAX_MODES: usize = 1024;
 
-/// The best mode within the limits, or the smallest when all are larger: size first up to the limits, then whether the rate
-/// reaches 15, then the camera's own H.264, then rate, then raw before MJPEG.
+/// The best mode within the limits, or the smallest when all are larger: size first up to the
+/// limits, then whether the rate reaches 15, then the camera's own H.264, then rate, then raw
+/// before MJPEG.
 pub(super) fn best(modes: &[Mode], limits: Limits) -> Option<Mode> {
     let within = |m: &&Mode| m.width <= limits.width && m.height <= limits.height;
     let pixels = |m: &Mode| u64::from(m.width) * u64::from(m.height);
@@ -158,9 +159,11 @@ mod tests {
     #[test]
     fn caps_of_every_shape_are_read() {
         gst::init().unwrap();
-        let caps: gst::Caps = "video/x-raw, format=YUY2, width=640, height=480, framerate={ (fraction)30/1, (fraction)15/1 }; \
+        let caps: gst::Caps = "video/x-raw, format=YUY2, width=640, height=480, \
+             framerate={ (fraction)30/1, (fraction)15/1 }; \
              image/jpeg, width=[ 2, 1920 ], height=[ 2, 1080 ], framerate=[ 0/1, 30/1 ]; \
-             video/x-h264, width={ 320, 1280 }, height={ 240, 720 }; video/x-bayer, width=1, height=1"
+             video/x-h264, width={ 320, 1280 }, height={ 240, 720 }; \
+             video/x-bayer, width=1, height=1"
             .parse()
             .unwrap();
         assert_eq!(

@@ -12,7 +12,8 @@ use super::tap::Shared;
 use crate::source::{RtspTransport, SourceError, TlsTrust};
 use crate::uri::RtspAddress;
 
-/// How long packets wait for those that overtook them, milliseconds. TCP keeps order; UDP on a local network needs little.
+/// How long packets wait for those that overtook them, milliseconds. TCP keeps order; UDP on a
+/// local network needs little.
 const TCP_LATENCY_MS: u32 = 100;
 const UDP_LATENCY_MS: u32 = 200;
 /// How long saying goodbye to a camera may take, nanoseconds.
@@ -104,7 +105,7 @@ fn continue_stream(
             return decode(pipeline, shared, pad, &caps, &encoding);
         }
         ("audio", _) => {
-            tracing::warn!(source = %shared.name, codec = %encoding, "sound cannot be recorded; recording without");
+            tracing::warn!(source = %shared.name, codec = %encoding, "sound cannot be recorded");
             shared.give_up_audio();
             vec![encode::swallow()?]
         }

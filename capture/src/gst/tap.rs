@@ -15,9 +15,11 @@ use crate::mux::{MuxError, Muxer, Sample};
 use crate::source::{SourceError, StreamOptions};
 use crate::uri::{SourceKind, SourceUri};
 
-/// Buffers an appsink holds before it makes its pipeline wait; they are taken at once, so it stays nearly empty.
+/// Buffers an appsink holds before it makes its pipeline wait; they are taken at once, so it stays
+/// nearly empty.
 const MAX_SINK_BUFFERS: u32 = 16;
-/// A sample cannot be older than this when it reaches us; an older one has a wrong time stamp. Nanoseconds.
+/// A sample cannot be older than this when it reaches us; an older one has a wrong time stamp.
+/// Nanoseconds.
 const MAX_AGE_NS: i64 = 10_000_000_000;
 /// Distance of pictures that have neither time stamps nor lengths, nanoseconds.
 const DEFAULT_STEP_NS: i64 = 40_000_000;
@@ -307,7 +309,8 @@ fn sink(
         .caps(caps)
         .max_buffers(MAX_SINK_BUFFERS)
         .sync(options.paced)
-        // Live pipelines do not wait for the first buffer of every sink; files do, so that they can be sought in.
+        // Live pipelines do not wait for the first buffer of every sink; files do, so that they can
+        // be sought in.
         .async_(options.paced)
         .enable_last_sample(false)
         .callbacks(
@@ -328,8 +331,8 @@ fn sink(
 
 /// Lets each round of a repeated file begin exactly where the one before ended.
 ///
-/// Demuxers take the start of the last sample for the end of a round. Corrected before the sink sees it, so that pace and
-/// time stamps stay one.
+/// Demuxers take the start of the last sample for the end of a round. Corrected before the sink
+/// sees it, so that pace and time stamps stay one.
 fn join_rounds(sink: &AppSink, shared: Arc<Shared>) {
     let Some(pad) = sink.static_pad("sink") else { return };
     let rounds = Mutex::new((gst::ClockTime::ZERO, 0u64));
@@ -379,7 +382,8 @@ fn running_time(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<i64> {
     }
 }
 
-/// Wall clock of the moment a sample was captured: now, less what its time stamp says it took to get here.
+/// Wall clock of the moment a sample was captured: now, less what its time stamp says it took to
+/// get here.
 fn captured_at(sink: &AppSink, time_ns: i64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let age = sink
@@ -398,8 +402,8 @@ fn ask_keyframe(sink: &AppSink, time_ns: i64, interval: gst::ClockTime) {
         .field("all-headers", false)
         .field("count", 0u32)
         .build();
-    // An encoder that does not know the event keeps to its own interval.
-    // Pushed by the pad: the element's own way takes the state lock, which a thread that stops the pipeline holds.
+    // An encoder that does not know the event keeps to its own interval. Pushed by the pad: the
+    // element's own way takes the state lock, which a thread that stops the pipeline holds.
     if let Some(pad) = sink.static_pad("sink") {
         pad.push_event(gst::event::CustomUpstream::new(structure));
     }

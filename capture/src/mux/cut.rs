@@ -1,9 +1,11 @@
 //! Where one fragment ends and the next begins.
 //!
-//! A fragment never grows beyond its length by more than a picture, because its length is what a crash may cost. Within
-//! that, cuts fall on keyframes: groups of pictures shorter than a fragment are gathered, longer ones are split evenly.
+//! A fragment never grows beyond its length by more than a picture, because its length is what a
+//! crash may cost. Within that, cuts fall on keyframes: groups of pictures shorter than a fragment
+//! are gathered, longer ones are split evenly.
 
-/// How much longer than asked a fragment may be to end on a keyframe, as a divisor of its length (a twenty-fifth).
+/// How much longer than asked a fragment may be to end on a keyframe, as a divisor of its length (a
+/// twenty-fifth).
 const GRACE_DIVISOR: i64 = 25;
 
 /// Decides on cuts; learns the distance of keyframes.
@@ -64,7 +66,8 @@ impl Cutter {
 mod tests {
     use super::*;
 
-    /// Lengths of the fragments of a stream with this frame length and group length, in ticks, length 1000.
+    /// Lengths of the fragments of a stream with this frame length and group length, in ticks,
+    /// length 1000.
     fn lengths(frame: i64, group: i64, frames: i64) -> Vec<(i64, bool)> {
         let mut cutter = Cutter::new(1000);
         let (mut start, mut start_sync, mut found) = (0, true, Vec::new());

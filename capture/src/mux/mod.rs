@@ -1,13 +1,13 @@
 //! From coded samples to fragments. Pure: samples with their times in, media events out.
 //!
-//! Own muxing instead of an element (see docs/capture.md for what was tried): one `moof` for all tracks, a cut inside a
-//! group of pictures longer than a fragment, a new init segment whenever the codec changes, no edit lists, and nothing
-//! held back longer than [`SOUND_WAIT_NS`].
+//! Own muxing instead of an element (see docs/capture.md for what was tried): one `moof` for all
+//! tracks, a cut inside a group of pictures longer than a fragment, a new init segment whenever the
+//! codec changes, no edit lists, and nothing held back longer than [`SOUND_WAIT_NS`].
 //!
-//! Time: the first picture of a run is decoded at time 0. Decoding times are the sorted presentation times, so that no
-//! stream needs decoding times of its own (RTP has none). Where pictures come out of order, everything is shown later by
-//! the depth of reordering the first fragment has, so that composition offsets stay positive: players disagree about
-//! negative ones.
+//! Time: the first picture of a run is decoded at time 0. Decoding times are the sorted
+//! presentation times, so that no stream needs decoding times of its own (RTP has none). Where
+//! pictures come out of order, everything is shown later by the depth of reordering the first
+//! fragment has, so that composition offsets stay positive: players disagree about negative ones.
 
 mod cut;
 mod sound;
@@ -21,12 +21,14 @@ use crate::media::{EncoderNote, Fragment, InitSegment, Loss, LossReason, MediaEv
 use cut::Cutter;
 use sound::SoundTrack;
 
-/// How long a finished fragment waits for sound that comes later than its pictures, nanoseconds of stream time. Later sound
-/// goes into the next fragment.
+/// How long a finished fragment waits for sound that comes later than its pictures, nanoseconds of
+/// stream time. Later sound goes into the next fragment.
 pub const SOUND_WAIT_NS: i64 = 300_000_000;
-/// How long the first fragment waits for a sound track that was announced, nanoseconds. Then it goes without.
+/// How long the first fragment waits for a sound track that was announced, nanoseconds. Then it
+/// goes without.
 pub const SOUND_START_WAIT_NS: i64 = 2_000_000_000;
-/// How long the start waits for a keyframe, nanoseconds. Then the run starts inside a group of pictures.
+/// How long the start waits for a keyframe, nanoseconds. Then the run starts inside a group of
+/// pictures.
 pub const KEYFRAME_WAIT_NS: i64 = 2_000_000_000;
 /// Largest coded picture in bytes; a larger one is an error.
 pub const MAX_SAMPLE_BYTES: usize = 16 << 20;
@@ -34,7 +36,8 @@ pub const MAX_SAMPLE_BYTES: usize = 16 << 20;
 pub const MAX_OPEN_BYTES: usize = 24 << 20;
 /// Pictures at which a fragment is closed whatever its length.
 pub const MAX_OPEN_SAMPLES: usize = 4096;
-/// A hole in the pictures' time stamps longer than this (and than eight pictures) is declared lost, nanoseconds.
+/// A hole in the pictures' time stamps longer than this (and than eight pictures) is declared lost,
+/// nanoseconds.
 pub const MIN_GAP_NS: i64 = 1_500_000_000;
 /// Time stamps further back than this are an error, not reordering, nanoseconds.
 pub const MAX_REORDER_NS: i64 = 2_000_000_000;
@@ -126,7 +129,8 @@ pub struct Muxer {
     latest_ns: i64,
     frame_ticks: i64,
     reordered: bool,
-    /// Ticks by which everything is shown later than decoded; known once the first fragment is closed.
+    /// Ticks by which everything is shown later than decoded; known once the first fragment is
+    /// closed.
     delay: Option<i64>,
     next_start: i64,
     last_end: i64,
@@ -352,7 +356,8 @@ impl Muxer {
         // Decoding times: the presentation times in order, each later than the one before.
         let mut times: Vec<i64> = open.pictures.iter().map(|p| p.time).collect();
         times.sort_unstable();
-        // Where a run of reordered pictures is cut short, the earliest are not there; decoding goes on all the same.
+        // Where a run of reordered pictures is cut short, the earliest are not there; decoding goes
+        // on all the same.
         if let Some(first) = times.first_mut()
             && self.reordered
             && *first > self.last_end
@@ -444,7 +449,8 @@ impl Muxer {
         Ok(())
     }
 
-    /// Sends off the oldest finished fragment with the sound up to its end; `last` takes all sound there is.
+    /// Sends off the oldest finished fragment with the sound up to its end; `last` takes all sound
+    /// there is.
     fn release(&mut self, last: bool, out: &mut Vec<MediaEvent>) -> Result<(), MuxError> {
         let Some(closed) = self.waiting.pop_front() else { return Ok(()) };
         let video = self.video.clone().ok_or(MuxError::NoCodec)?;

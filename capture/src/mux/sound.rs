@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::{Sample, ticks_to_ns};
 use crate::fmp4::{AUDIO_TRACK, AudioConfig, MAX_SAMPLES, RunSample, TrackRun};
 
-/// Blocks of sound that may wait for pictures; the oldest goes first. At 1024 samples and 48 kHz about 20 s.
+/// Blocks of sound that may wait for pictures; the oldest goes first. At 1024 samples and 48 kHz
+/// about 20 s.
 pub const MAX_SOUND_BLOCKS: usize = 1024;
 /// Bytes of sound that may wait; the oldest goes first.
 pub const MAX_SOUND_BYTES: usize = 4 << 20;

@@ -9,8 +9,8 @@
 //! | `screen://:N` | the X display N |
 //! | `test://[?width=&height=&fps=&audio=1]` | a marked demo picture |
 //!
-//! Credentials may also hide in the query or the path (`?password=`, `/user=admin_password=...`), as some cameras want
-//! it; those are hidden as well.
+//! Credentials may also hide in the query or the path (`?password=`, `/user=admin_password=...`),
+//! as some cameras want it; those are hidden as well.
 
 mod escape;
 mod parse;
@@ -95,7 +95,8 @@ pub struct RtspAddress {
     pub host: String,
     /// Port, 554 or 322 when none was given.
     pub port: u16,
-    /// Path and query as the camera wants them, beginning with `/`. May hold credentials: not for printing.
+    /// Path and query as the camera wants them, beginning with `/`. May hold credentials: not for
+    /// printing.
     pub path: String,
     user: Option<Zeroizing<String>>,
     password: Option<Zeroizing<String>>,
@@ -112,7 +113,8 @@ impl RtspAddress {
         self.password.as_ref().map(|p| p.as_str())
     }
 
-    /// The address without user and password, as the camera is asked for it. Its path may hold credentials.
+    /// The address without user and password, as the camera is asked for it. Its path may hold
+    /// credentials.
     pub fn location(&self) -> Zeroizing<String> {
         Zeroizing::new(format!(
             "{}://{}{}{}",
@@ -207,7 +209,8 @@ pub enum SourceKind {
     Test(TestPicture),
 }
 
-/// A source that can be recorded. `Display` and `Debug` hide credentials; [`SourceUri::reveal`] does not.
+/// A source that can be recorded. `Display` and `Debug` hide credentials; [`SourceUri::reveal`]
+/// does not.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SourceUri {
     kind: SourceKind,
@@ -268,7 +271,8 @@ impl SourceUri {
         }
     }
 
-    /// The same source with this user name and password; other kinds than RTSP are returned unchanged.
+    /// The same source with this user name and password; other kinds than RTSP are returned
+    /// unchanged.
     #[must_use]
     pub fn with_credentials(mut self, user: &str, password: &str) -> Self {
         if let SourceKind::Rtsp(address) = &mut self.kind {

@@ -28,7 +28,8 @@ pub(super) fn parse_libcamera(rest: &str) -> Result<SourceKind, UriError> {
     if rest.is_empty() {
         return Ok(SourceKind::Libcamera { id: None });
     }
-    // Ids are device tree or ACPI paths: /base/axi/pcie@120000/rp1/i2c@80000/imx708@1a, \_SB_.PCI0...
+    // Ids are device tree or ACPI paths: /base/axi/pcie@120000/rp1/i2c@80000/imx708@1a,
+    // \_SB_.PCI0...
     let plain = rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:@\\,+".contains(&b));
     if !plain || rest.len() > 256 {
         return Err(UriError::Part {

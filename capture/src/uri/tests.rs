@@ -97,7 +97,10 @@ proptest! {
     }
 
     #[test]
-    fn any_credentials_survive_reveal_and_are_hidden(user in "[a-z]{6,10}#", password in "\\PC{1,24}") {
+    fn any_credentials_survive_reveal_and_are_hidden(
+        user in "[a-z]{6,10}#",
+        password in "\\PC{1,24}",
+    ) {
         let uri = SourceUri::parse("rtsp://h/x").unwrap().with_credentials(&user, &password);
         prop_assert_eq!(uri.to_string(), "rtsp://h/x");
         prop_assert_eq!(SourceUri::parse(&uri.reveal()).unwrap(), uri);

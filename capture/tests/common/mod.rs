@@ -60,8 +60,9 @@ impl Taken {
         self.fragments().iter().map(|f| f.duration_us).sum()
     }
 
-    /// Asserts what must hold for every source: an init segment first, fragments that say of themselves what is said of
-    /// them, each starting where the one before ended, times from 0, wall clock rising.
+    /// Asserts what must hold for every source: an init segment first, fragments that say of
+    /// themselves what is said of them, each starting where the one before ended, times from 0,
+    /// wall clock rising.
     pub fn check(&self) {
         assert!(matches!(self.events.first(), Some(MediaEvent::Init(_))), "{:?}", self.events);
         let mut end = 0;
