@@ -52,7 +52,8 @@ impl Picture {
                 "videotestsrc is-live=true pattern=ball ! \
                  video/x-raw,width={width},height={height},framerate={fps}/1 ! \
                  x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} \
-                 bitrate={kbps} option-string=scenecut=0 ! rtph264pay name=pay0 pt=96 config-interval=-1"
+                 bitrate={kbps} option-string=scenecut=0 ! \
+                 rtph264pay name=pay0 pt=96 config-interval=-1"
             ),
             Self::Clip(path) => format!(
                 "filesrc location={} ! qtdemux ! h264parse ! \
