@@ -241,7 +241,12 @@ impl SourceUri {
                 return Err(UriError::UnknownScheme(other.chars().take(16).collect()));
             }
         };
-        Ok(Self { kind })
+        let uri = Self { kind };
+        // What is spelled out is stored and read again; escapes make it longer than what came in.
+        match uri.reveal().len() {
+            length if length > MAX_URI_BYTES => Err(UriError::Length(length)),
+            _ => Ok(uri),
+        }
     }
 
     /// What it names.

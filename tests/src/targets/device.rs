@@ -24,11 +24,16 @@ pub fn media(data: &[u8]) {
         channels: 0,
     };
     let tracks = [track(1, TrackKind::Video, 90_000), track(2, TrackKind::Audio, 48_000)];
-    let found = fmp4::inspect(data, &tracks);
     let mut moved = data.to_vec();
     if fmp4::rebase(&mut moved, &tracks, 1_000_000, 7).is_ok() {
-        assert!(found.is_ok() && moved.len() == data.len());
-        assert!(fmp4::inspect(&moved, &tracks).is_ok());
+        assert_eq!(moved.len(), data.len());
+        if let (Ok(before), Ok(after)) =
+            (fmp4::inspect(data, &tracks), fmp4::inspect(&moved, &tracks))
+        {
+            // By whole ticks of a clock of 48,000 or more a second.
+            assert!((after.start_us - before.start_us - 1_000_000).abs() <= 21);
+            assert_eq!(after.duration_us, before.duration_us);
+        }
     }
 }
 
