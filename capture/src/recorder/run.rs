@@ -361,23 +361,17 @@ impl Driver {
                 Err(error) => break RunEnd::NoStorage(error),
             }
         };
-        match end {
-            RunEnd::Stop(reason) => {
-                // What the pipeline still holds belongs to the recording.
-                for event in stream.stop() {
-                    if matches!(event, MediaEvent::Fragment(_) | MediaEvent::Init(_))
-                        && let Err(error) = self.take(session, event)
-                    {
-                        return RunEnd::NoStorage(error);
-                    }
+        if let RunEnd::Stop(_) | RunEnd::Stalled = end {
+            // What the pipeline still holds belongs to the recording.
+            for event in stream.stop() {
+                if matches!(event, MediaEvent::Fragment(_) | MediaEvent::Init(_))
+                    && let Err(error) = self.take(session, event)
+                {
+                    return RunEnd::NoStorage(error);
                 }
-                RunEnd::Stop(reason)
-            }
-            other => {
-                drop(stream);
-                other
             }
         }
+        end
     }
 
     fn take(
