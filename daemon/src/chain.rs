@@ -54,7 +54,7 @@ pub fn proof(archive: &Archive, node: &Node, id: SessionId) -> Option<Vec<u8>> {
         None
     })?;
     let verified = AnchorProof::from_bytes(&kept).is_ok_and(|proof| proof.verify(&id).is_ok());
-    tracing::warn!(session = %id, %error, verified, "the chain gives no proof, taking the one kept");
+    tracing::warn!(session = %id, %error, verified, "the chain has no proof, taking the one kept");
     verified.then_some(kept)
 }
 

@@ -6,7 +6,7 @@
 //! | `c` session chunk(u64) | [`ChunkRecord`] |
 //! | `m` session part(u32) | the signed manifest in parts of at most 64 KiB |
 //! | `k` session size(u64) | height of its block + 1 (u64, 0 for none) and the signed checkpoint |
-//! | `p` session part(u32) | the proof that the session is on the chain, in parts; the first begins with their count (u32) |
+//! | `p` session part(u32) | the kept proof in parts; the first begins with their count (u32) |
 //! | `v` volume(u64) session | bytes (u64) that the session holds in the volume |
 //!
 //! Everything here can be rebuilt from the volumes, the keys and the chain.

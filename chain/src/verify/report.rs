@@ -344,7 +344,8 @@ impl Report {
         let apart = self.anchor.as_ref().map_or(0.0, |anchor| anchor.opened_after_start_s);
         if apart.abs() > CLOCKS_APART_S {
             self.does_not_say.push(format!(
-                "That the device's own times are right: its start is {:.0} s {} the opening on the chain.",
+                "That the device's own times are right: its start is {:.0} s {} the opening on \
+                 the chain.",
                 apart.abs(),
                 if apart > 0.0 { "before" } else { "after" }
             ));
