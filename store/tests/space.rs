@@ -64,7 +64,8 @@ fn the_largest_values_never_become_blobs() {
         assert_eq!(blobs(dir.path()), 0);
     }
     let data = open(dir.path(), &sled());
-    assert!(data.fsck(|_| {}).unwrap().is_clean());
+    let fsck = data.fsck(|_| {}).unwrap();
+    assert!(fsck.is_clean(), "{fsck:?}");
     assert_eq!(blobs(dir.path()), 0);
 }
 

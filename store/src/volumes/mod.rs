@@ -376,21 +376,25 @@ impl Shared {
         if new.exists() {
             fs::remove_dir_all(&new).map_err(|e| StoreError::io("remove", &new, e))?;
         }
-        drop(self.opener.open(&new, &Self::name(volume), Use::Volume)?);
+        // Open across the rename: the engine holds its log by handle, and its other files are
+        // only looked up when it opens.
+        let engine = self.opener.open(&new, &Self::name(volume), Use::Volume)?;
         fs::rename(&new, &dir).map_err(|e| StoreError::io("rename", &new, e))?;
         self.opener.moved(&new, Some(&dir));
         sync_dir(&self.settings.root)?;
-        let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
         let slot = Slot::new();
         *slot.database.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Volume::new(Self::name(volume), engine)?);
-        lock(&slot.facts).info = Some(VolumeInfo {
-            id: volume,
-            sealed: false,
-            bytes_on_disk: 0,
-            bytes_stored: 0,
-            created_us: now_us(),
-        });
+        *lock(&slot.facts) = Facts {
+            info: Some(VolumeInfo {
+                id: volume,
+                sealed: false,
+                bytes_on_disk: 0,
+                bytes_stored: 0,
+                created_us: now_us(),
+            }),
+            gone: false,
+        };
         lock(&self.slots).insert(volume, Arc::new(slot));
         Ok(())
     }

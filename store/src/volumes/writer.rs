@@ -192,8 +192,8 @@ impl Shared {
         }
         database.take();
         lock(&self.open).retain(|id| *id != volume);
-        // Opened until the engine leaves its files as they are: it writes a snapshot of what it
-        // found, and after a power cut it may take more than one opening to clear the tail.
+        // Opened until the engine leaves its files as they are: it writes a snapshot when it opens,
+        // merges small leaves when they are walked, and after a power cut clears the log's tail.
         let mut before = None;
         let (mut records, mut bytes_stored) = (0, 0);
         for _ in 0..REST_OPENINGS_MAX {

@@ -31,7 +31,7 @@ const CUTS: u64 = 20;
 /// Cuts on one disk before the next chain begins with a fresh one.
 const CUTS_PER_CHAIN: u64 = 25;
 /// Volume sizes, in bytes, one per chain: frequent rotation, several engine segments, the default.
-const VOLUME_BYTES: [u64; 3] = [1 << 20, 12 << 20, 64 << 20];
+const VOLUME_BYTES: [u64; 3] = [1 << 20, 12 << 20, 32 << 20];
 /// A writer that does not come to its cut is a bug of this test or a deadlock of the store.
 const STUCK: Duration = Duration::from_secs(300);
 
