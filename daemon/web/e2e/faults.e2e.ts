@@ -201,6 +201,20 @@ describe("a device with trouble", () => {
     expect(refused).toBeGreaterThan(5);
   });
 
+  it("does not call a picture live that stopped coming", async () => {
+    const { page } = seen;
+    await untilMoving(page, "figure.live video", 15_000);
+    await page.route("**/live", (route) => route.abort());
+    await page.route("**/media/*.m4s", (route) => route.abort());
+    Object.assign(device.world.sources[0] as object, { state: "stalled", state_reason: "nothing came for 3 s" });
+    device.emit("source", device.world.sources[0]);
+    const picture = page.locator("figure.live");
+    await picture.getByText("No picture", { exact: true }).waitFor();
+    await picture.getByText("Nothing came for 3 s.").waitFor({ timeout: 30_000 });
+    expect(await picture.getByText(/^REC/).count()).toBe(0);
+    await accessible(page, "stalled");
+  });
+
   it("shows what the device refuses, title and detail", async () => {
     const { page } = seen;
     await page.goto(`${device.url}/#/sources`);
