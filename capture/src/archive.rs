@@ -1,4 +1,5 @@
-//! The archive: a data directory with its keys and catalogue, and everything that reads recordings from it.
+//! The archive: a data directory with its keys and catalogue, and everything that reads recordings
+//! from it.
 
 use crate::catalogue::{
     Catalogue, CatalogueError, ChunkMap, ChunkRecord, FragmentEntry, Hold, SessionRecord,
@@ -252,8 +253,8 @@ impl Archive {
         Ok(self.catalogue.update_session(id, |session| session.hold = None)?)
     }
 
-    /// Deletes a session: destroys its keys, so that nothing of it can ever be opened. What proves that it existed
-    /// stays. The space of its pieces is given back when their volumes go.
+    /// Deletes a session: destroys its keys, so that nothing of it can ever be opened. What proves
+    /// that it existed stays. The space of its pieces is given back when their volumes go.
     pub fn delete(
         &self,
         id: SessionId,

@@ -1,5 +1,5 @@
-//! Checking the whole archive: every byte against its hash, every chunk against its leaf, every session against its root;
-//! and saying what damage means for whom: which session, which time.
+//! Checking the whole archive: every byte against its hash, every chunk against its leaf, every
+//! session against its root; and saying what damage means for whom: which session, which time.
 
 use crate::archive::{Archive, ArchiveError};
 use crate::catalogue::{ChunkRecord, SessionRecord, SessionState};
@@ -49,8 +49,8 @@ impl CheckReport {
     }
 }
 
-/// Checks everything. With `quarantine`, damaged volumes and records are moved aside and what is intact in them is kept.
-/// `progress` hears what comes next.
+/// Checks everything. With `quarantine`, damaged volumes and records are moved aside and what is
+/// intact in them is kept. `progress` hears what comes next.
 ///
 /// # Errors
 /// Only when the machine fails; damage is in the report.
@@ -125,7 +125,8 @@ fn volume(
     }
     for (file, expected, actual) in &scrub.altered {
         let what = format!(
-            "{file} of volume {volume} changed after it was sealed (checksum {expected:016x}, found {actual:016x})"
+            "{file} of volume {volume} changed after it was sealed \
+             (checksum {expected:016x}, found {actual:016x})"
         );
         found.push(plain(what));
     }
@@ -166,7 +167,8 @@ fn located(archive: &Archive, volume: VolumeId, key: &[u8]) -> Result<Damage, Ar
     Ok(damage)
 }
 
-/// The stream time that a piece holds; the whole chunk's for its initialisation segment and its last piece.
+/// The stream time that a piece holds; the whole chunk's for its initialisation segment and its
+/// last piece.
 fn piece_time(record: &ChunkRecord, piece: u64) -> (u64, u64) {
     let fragment = record
         .map
@@ -280,7 +282,8 @@ fn unfinished(
         Ok(open) => {
             let fragments = open.as_ref().map_or(0, |open| open.map().fragments.len());
             report.notes.push(format!(
-                "session {id} was not closed; {fragments} fragments of its open chunk are intact and will be kept at the next start"
+                "session {id} was not closed; {fragments} fragments of its open chunk are \
+                 intact and will be kept at the next start"
             ));
             if let Some(what) = open.as_ref().and_then(|open| open.damage()) {
                 report.damage.push(Damage { session: Some(id), ..plain(what.to_owned()) });

@@ -55,11 +55,12 @@ pub fn proof(
     })
 }
 
-/// Writes the bundle of a session to `out`, which must be empty, with the session's `anchor` on the chain. `progress` is
-/// told bytes done and bytes in all. Returns the bundle's length, bytes.
+/// Writes the bundle of a session to `out`, which must be empty, with the session's `anchor` on the
+/// chain. `progress` is told bytes done and bytes in all. Returns the bundle's length, bytes.
 ///
 /// # Errors
-/// When the session is not finished, was deleted, has nothing in the range, or cannot be read or written.
+/// When the session is not finished, was deleted, has nothing in the range, or cannot be read or
+/// written.
 pub fn export<W: Write + Seek>(
     archive: &Archive,
     id: SessionId,

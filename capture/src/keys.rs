@@ -1,8 +1,9 @@
 //! Keys on this device: the device key, and for each session its secret and its signing key.
 //!
-//! Session keys lie in files of their own, one a session, not in a database: a log-structured database keeps old versions
-//! of what was deleted, a file can be overwritten and removed. A flash card may still hold the old block until it is
-//! reused, so a session file is also encrypted under a key that is derived from the device key.
+//! Session keys lie in files of their own, one a session, not in a database: a log-structured
+//! database keeps old versions of what was deleted, a file can be overwritten and removed. A flash
+//! card may still hold the old block until it is reused, so a session file is also encrypted under
+//! a key that is derived from the device key.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -136,7 +137,8 @@ impl KeyStore {
     pub fn retire_signer(&self, session: SessionId) -> Result<(), KeyStoreError> {
         match self.load(session)? {
             Some(SessionKeys { secret, signer: Some(_) }) => {
-                // Overwritten in place first, so that the rename leaves no readable copy behind on ordinary disks.
+                // Overwritten in place first, so that the rename leaves no readable copy behind on
+                // ordinary disks.
                 self.overwrite(session)?;
                 self.write(session, &secret, None)
             }
@@ -232,8 +234,8 @@ fn read_limited(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>,
     Ok(Some(bytes))
 }
 
-/// Writes a file so that after a power cut either the old or the new one is there: temporary file, sync, rename,
-/// sync of the directory. Readable by this user alone.
+/// Writes a file so that after a power cut either the old or the new one is there: temporary file,
+/// sync, rename, sync of the directory. Readable by this user alone.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), KeyStoreError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! Sources, encoder choice and the recorder.
 //!
-//! A [`SourceUri`] names what is recorded. [`media::MediaEvent`]s are what a running source gives: an init segment, then
-//! fragments of about one second, starting on keyframes where the stream allows.
+//! A [`SourceUri`] names what is recorded. [`media::MediaEvent`]s are what a running source gives:
+//! an init segment, then fragments of about one second, starting on keyframes where the stream
+//! allows.
 #![forbid(unsafe_code)]
 
 pub mod archive;

@@ -1,4 +1,5 @@
-//! After a crash: takes up what is durable of sessions that were never closed, and closes them honestly.
+//! After a crash: takes up what is durable of sessions that were never closed, and closes them
+//! honestly.
 
 use crate::archive::Archive;
 use crate::catalogue::{ChunkMap, ChunkRecord, SessionRecord};
@@ -45,7 +46,8 @@ pub(crate) struct OpenChunk {
     damage: Option<String>,
 }
 
-/// Closes every session that still stands as running. Sessions that cannot be taken up are reported and left.
+/// Closes every session that still stands as running. Sessions that cannot be taken up are reported
+/// and left.
 ///
 /// # Errors
 /// When the catalogue cannot be read.
@@ -70,8 +72,8 @@ pub fn recover_all(
     Ok(recovery)
 }
 
-/// Closes one session with what is durable of it, for `reason`; up to a fragment may be missing at its end, and the gap
-/// record says so.
+/// Closes one session with what is durable of it, for `reason`; up to a fragment may be missing at
+/// its end, and the gap record says so.
 ///
 /// # Errors
 /// When the archive cannot be read or written; what is durable stays as it is.

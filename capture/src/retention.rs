@@ -1,7 +1,8 @@
 //! Giving space back: quotas by size and age, legal hold, and what happens when the disk is full.
 //!
-//! Sessions go whole, oldest first, by destroying their keys; their volumes follow when nothing living is left in them.
-//! What is on legal hold stays, and when only that is left new recordings are refused.
+//! Sessions go whole, oldest first, by destroying their keys; their volumes follow when nothing
+//! living is left in them. What is on legal hold stays, and when only that is left new recordings
+//! are refused.
 
 use crate::archive::{Archive, ArchiveError};
 use crate::catalogue::{ChunkRecord, Run, SessionRecord, SessionState};

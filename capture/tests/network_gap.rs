@@ -83,7 +83,8 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
     relay.freeze();
     std::thread::sleep(OUTAGE);
     relay.restore();
-    // What was on its way when the network went may still have arrived; then nothing, then media again.
+    // What was on its way when the network went may still have arrived; then nothing, then media
+    // again.
     loop {
         let end = heard.recv_timeout(patience).unwrap();
         if end >= before + 20 * SECOND + 4 * SECOND {

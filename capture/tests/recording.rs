@@ -1,4 +1,5 @@
-//! From a real pipeline to a bundle and back: recorded, sealed, stored, exported, verified; and after a crash.
+//! From a real pipeline to a bundle and back: recorded, sealed, stored, exported, verified; and
+//! after a crash.
 
 #![allow(clippy::unwrap_used)]
 

@@ -57,8 +57,9 @@ pub enum BundleFileError {
     Export(#[from] ExportError),
 }
 
-/// Exports a session into `path`: into a temporary file beside it, synced and renamed, so that a bundle under its name is
-/// always whole. `progress` is told bytes done and bytes in all. Returns its length, bytes.
+/// Exports a session into `path`: into a temporary file beside it, synced and renamed, so that a
+/// bundle under its name is always whole. `progress` is told bytes done and bytes in all. Returns
+/// its length, bytes.
 ///
 /// # Errors
 /// When the session cannot be exported or the file not written; then nothing is left behind.

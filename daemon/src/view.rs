@@ -1,4 +1,5 @@
-//! How recordings look from outside: the JSON of API and command line, made from the catalogue's records.
+//! How recordings look from outside: the JSON of API and command line, made from the catalogue's
+//! records.
 
 use lucid_capture::archive::{Archive, ArchiveError};
 use lucid_capture::catalogue::SessionRecord;

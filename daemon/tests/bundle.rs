@@ -1,4 +1,5 @@
-//! The whole way on the command line: record, verify, change, verify again; sessions, export, fsck, store.
+//! The whole way on the command line: record, verify, change, verify again; sessions, export, fsck,
+//! store.
 
 // Helpers of these tests are part of them.
 #![allow(clippy::unwrap_used, clippy::panic)]

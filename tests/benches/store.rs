@@ -1,7 +1,8 @@
-//! How fast is sealing and storing 1 GiB of incompressible data durably, beside `restic backup` and `borg create`?
+//! How fast is sealing and storing 1 GiB of incompressible data durably, beside `restic backup`
+//! and `borg create`?
 //!
-//! All three encrypt and authenticate, write to the same file system and end with their data synced. Figures are ratios of
-//! one run on one machine; `LUCID_BENCH_MIB` makes it smaller.
+//! All three encrypt and authenticate, write to the same file system and end with their data
+//! synced. Figures are ratios of one run on one machine; `LUCID_BENCH_MIB` makes it smaller.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 

@@ -1,6 +1,7 @@
 //! How long does judging a bundle of 1 GiB take, beside `b3sum` reading the same bytes?
 //!
-//! A sealed bundle is hashed; a disclosed one is also opened, and its MP4 compared. `LUCID_BENCH_MIB` makes it smaller.
+//! A sealed bundle is hashed; a disclosed one is also opened, and its MP4 compared.
+//! `LUCID_BENCH_MIB` makes it smaller.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 

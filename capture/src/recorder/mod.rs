@@ -1,6 +1,8 @@
-//! The recorder: takes what a source gives, seals it, makes it durable, and carries a session through its states.
+//! The recorder: takes what a source gives, seals it, makes it durable, and carries a session
+//! through its states.
 //!
-//! [`writer`] decides and [`run`] acts. Nothing here knows the chain: what must be anchored goes to an [`Anchor`].
+//! [`writer`] decides and [`run`] acts. Nothing here knows the chain: what must be anchored goes to
+//! an [`Anchor`].
 
 mod run;
 mod session;
@@ -16,8 +18,8 @@ use crate::catalogue::{SessionRecord, SessionState};
 use lucid_evidence::manifest::{GapRecord, SignedManifest};
 use lucid_evidence::{SessionId, SignedCheckpoint};
 
-/// Where sessions, checkpoints and manifests go to be anchored. Every call may come again with the same content
-/// after a restart, and must then change nothing.
+/// Where sessions, checkpoints and manifests go to be anchored. Every call may come again with the
+/// same content after a restart, and must then change nothing.
 pub trait Anchor: Send + Sync {
     /// A session was opened.
     fn opened(&self, session: &SessionRecord);
@@ -89,7 +91,8 @@ pub enum RecorderError {
     Writer(#[from] writer::WriterError),
     /// No room on the disk that may be used.
     #[error(
-        "no room to record: {available} bytes are left, {needed} bytes are kept free; delete recordings, release holds or raise no quota above the disk"
+        "no room to record: {available} bytes are left, {needed} bytes are kept free; \
+         delete recordings or release holds"
     )]
     NoRoom {
         /// Bytes left.

@@ -1,4 +1,5 @@
-//! The recorder's thread: opens the source, feeds the session, restarts what dies or stalls, and ends in order.
+//! The recorder's thread: opens the source, feeds the session, restarts what dies or stalls, and
+//! ends in order.
 
 use super::session::{ActiveSession, SessionSpec};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
@@ -79,7 +80,8 @@ pub struct RecorderConfig {
 pub enum Persistence {
     /// Its first failure ends the recording.
     Never,
-    /// Once media has come it is opened again for as long as it takes; before that its first failure ends the recording.
+    /// Once media has come it is opened again for as long as it takes; before that its first
+    /// failure ends the recording.
     OnceStarted,
     /// It is opened again for as long as it takes.
     Always,
@@ -112,8 +114,8 @@ pub struct Recording {
 /// Starts to record.
 ///
 /// # Errors
-/// When the session cannot be opened in the archive. A source that cannot be opened is not an error here: it is tried
-/// again, or ends the recording, as configured.
+/// When the session cannot be opened in the archive. A source that cannot be opened is not an error
+/// here: it is tried again, or ends the recording, as configured.
 pub fn start(
     archive: Arc<Archive>,
     anchor: Arc<dyn Anchor>,
@@ -170,7 +172,8 @@ impl Recording {
     /// Waits for its end and returns the sessions it made.
     ///
     /// # Errors
-    /// When what it recorded last could not be closed in order; recovery closes it at the next start.
+    /// When what it recorded last could not be closed in order; recovery closes it at the next
+    /// start.
     pub fn join(mut self) -> Result<Vec<SessionId>, RecorderError> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -404,7 +407,8 @@ impl Driver {
         Ok(None)
     }
 
-    /// Stores a fragment. A store that refuses for the moment is asked again; what is lost meanwhile is a gap.
+    /// Stores a fragment. A store that refuses for the moment is asked again; what is lost
+    /// meanwhile is a gap.
     fn store(
         &mut self,
         session: &mut ActiveSession,

@@ -1,4 +1,5 @@
-//! One session in the archive: opened, fed with the writer's steps, and ended with a signed manifest.
+//! One session in the archive: opened, fed with the writer's steps, and ended with a signed
+//! manifest.
 
 use super::writer::{Closing, Now, RecordKind, SessionWriter, Step, volume_key};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
@@ -156,7 +157,8 @@ impl ActiveSession {
         self.act(steps)?;
         let first = !self.recording;
         let record = self.archive.catalogue().update_session(self.id, |session| {
-            // The manifest states what the session began with; each chunk carries its own initialisation segment.
+            // The manifest states what the session began with; each chunk carries its own
+            // initialisation segment.
             session.codec.get_or_insert(codec);
             if first {
                 session.enter(SessionState::Recording, wall_us(), "media came");
@@ -215,8 +217,9 @@ impl ActiveSession {
         Ok(())
     }
 
-    /// Makes records durable. A full disk is given a while: the oldest that may go is deleted and the same records are
-    /// tried again, so that nothing is acknowledged early and nothing that can be kept is lost.
+    /// Makes records durable. A full disk is given a while: the oldest that may go is deleted and
+    /// the same records are tried again, so that nothing is acknowledged early and nothing that
+    /// can be kept is lost.
     fn append(&self, records: Vec<Pair>) -> Result<u64, RecorderError> {
         let refused = Instant::now();
         loop {
@@ -291,8 +294,8 @@ pub(crate) fn store_closing(archive: &Archive, closing: Closing) -> Result<(), R
     Ok(())
 }
 
-/// How many sealed bytes of a chunk lie in each volume, nearly: a chunk's bytes are shared out by pieces. The home of
-/// its record counts too.
+/// How many sealed bytes of a chunk lie in each volume, nearly: a chunk's bytes are shared out by
+/// pieces. The home of its record counts too.
 pub(crate) fn volumes_used(record: &ChunkRecord, home: u64) -> Vec<(u64, u64)> {
     let header = &record.header;
     let each = header.sealed_bytes / header.pieces.max(1);
@@ -320,7 +323,8 @@ pub struct Account {
     pub clock_jumps: Vec<ClockJump>,
 }
 
-/// Signs and stores the manifest of a session whose chunks are all closed, and ends it. Also run by recovery.
+/// Signs and stores the manifest of a session whose chunks are all closed, and ends it. Also run by
+/// recovery.
 #[allow(clippy::too_many_arguments)]
 pub fn finish_session(
     archive: &Archive,
@@ -344,7 +348,8 @@ pub fn finish_session(
     let chunks = archive.catalogue().all_chunks(id)?;
     let tree = Tree::<Blake3>::from_leaves(chunks.iter().map(|chunk| chunk.header.leaf()));
     let checkpoints = archive.catalogue().checkpoints(id)?;
-    // The last checkpoint covers the whole tree, even an empty one: a session that recorded nothing is provable too.
+    // The last checkpoint covers the whole tree, even an empty one: a session that recorded nothing
+    // is provable too.
     if checkpoints.last().is_none_or(|last| last.tree_size != tree.size())
         && let Some(signer) = archive.keys().load(id)?.and_then(|keys| keys.signer)
     {

@@ -1,7 +1,8 @@
 //! The pure half of the recorder: fragments, time and randomness in, records to store out.
 //!
-//! It decides where fragments stand on the session's clock, what is a gap, when a chunk closes, and what each record
-//! says. It writes nothing itself; the driver makes the records durable in the order given.
+//! It decides where fragments stand on the session's clock, what is a gap, when a chunk closes, and
+//! what each record says. It writes nothing itself; the driver makes the records durable in the
+//! order given.
 
 use crate::catalogue::{ChunkMap, ChunkRecord, FRAGMENTS_MAX, FragmentEntry};
 use crate::fmp4::{self, Fmp4Error};
@@ -89,7 +90,8 @@ pub enum Step {
         /// The first of the pieces among the records.
         first_piece: u64,
     },
-    /// A chunk is closed: make its last piece durable, then its record in the volume and in the catalogue.
+    /// A chunk is closed: make its last piece durable, then its record in the volume and in the
+    /// catalogue.
     Close(Box<Closing>),
 }
 
@@ -203,7 +205,8 @@ impl SessionWriter {
         self.init.as_ref()
     }
 
-    /// A new run of the source begins; what is missing until its first fragment is missing for `reason`.
+    /// A new run of the source begins; what is missing until its first fragment is missing for
+    /// `reason`.
     pub fn run_lost(&mut self, reason: GapReason) {
         self.base_us = None;
         self.missing = Some(reason);
@@ -404,7 +407,8 @@ impl SessionWriter {
         Ok(())
     }
 
-    /// What the manifest says of the recorded media: gaps, clock jumps, length. `tail` is time missing at the end.
+    /// What the manifest says of the recorded media: gaps, clock jumps, length. `tail` is time
+    /// missing at the end.
     pub fn account(&self, tail: Option<Gap>) -> (Vec<GapRecord>, Vec<ClockJump>, u64) {
         let mut gaps = self.gaps.clone();
         gaps.extend(tail.map(|gap| GapRecord {
@@ -432,7 +436,8 @@ fn push(
     Ok(())
 }
 
-/// Ends a chunk: its record and its last piece. Used by the recorder and, after a crash, by recovery.
+/// Ends a chunk: its record and its last piece. Used by the recorder and, after a crash, by
+/// recovery.
 pub(crate) fn close_chunk(
     sealer: ChunkSealer,
     map: ChunkMap,

@@ -1,4 +1,5 @@
-//! Commands on a data directory while no daemon runs on it: `sessions`, `export`, `fsck`, `store export|import`.
+//! Commands on a data directory while no daemon runs on it: `sessions`, `export`, `fsck`, `store
+//! export|import`.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Write};

@@ -1,4 +1,5 @@
-//! `lucid record`: the whole way in one command, without a daemon: source, sealed recording, anchored, exported, verified.
+//! `lucid record`: the whole way in one command, without a daemon: source, sealed recording,
+//! anchored, exported, verified.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// Options of `lucid record`.
 #[derive(Args)]
 pub struct Options {
-    /// What to record: v4l2:///dev/videoN, libcamera://, rtsp://..., rtsps://..., file:///...[?loop=1], screen://:N, test://
+    /// What to record: v4l2:///dev/videoN, libcamera://, rtsp://..., rtsps://...,
+    /// file:///...[?loop=1], screen://:N, test://
     #[arg(long, value_name = "URI")]
     source: String,
     /// How long; without it, to the end of the source or until Ctrl-C
@@ -53,7 +55,8 @@ pub struct Options {
     /// The bundle to write
     #[arg(long, value_name = "FILE.lucid")]
     out: PathBuf,
-    /// Keep the recording in this data directory and anchor it on its chain; without it, a temporary chain of one
+    /// Keep the recording in this data directory and anchor it on its chain; without it, a
+    /// temporary chain of one
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A name for the source
@@ -94,7 +97,8 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     if options.out.file_name().is_none() || options.out.is_dir() {
         return Err(usage(anyhow::anyhow!("--out: {} is no file name", options.out.display())));
     }
-    // The temporary data lie where the bundle will: there must be room there anyway. Removed when this ends.
+    // The temporary data lie where the bundle will: there must be room there anyway. Removed when
+    // this ends.
     let temporary = match options.data_dir {
         Some(_) => None,
         None => Some(tempfile::Builder::new().prefix(".lucid-record-").tempdir_in(&out_dir)?),
@@ -259,7 +263,8 @@ fn progress(options: &Options) -> ProgressBar {
     ProgressBar::new(options.seconds.unwrap_or_default()).with_style(style)
 }
 
-/// Waits for the end of the recording: its length, its source, Ctrl-C, or too long without the source.
+/// Waits for the end of the recording: its length, its source, Ctrl-C, or too long without the
+/// source.
 async fn wait(options: &Options, recording: &Recording, told: &Told, progress: &ProgressBar) {
     let mut interrupted = Box::pin(tokio::signal::ctrl_c());
     let limit = options.seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
@@ -370,7 +375,8 @@ fn say(options: &Options, session: &SessionRecord, report: &Report) -> Result<()
     if options.data_dir.is_none() {
         writeln!(
             out,
-            "  Device and chain were made for this file alone: it proves that nothing in it changed since,\n  \
+            "  Device and chain were made for this file alone: it proves that nothing in it \
+             changed since,\n  \
              not whose device it was. Use --data-dir to record with a device that lasts."
         )?;
     }

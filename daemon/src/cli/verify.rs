@@ -37,7 +37,8 @@ pub struct Options {
 /// Judges the bundle; the exit code is the verdict.
 ///
 /// # Errors
-/// [`Exit::Usage`] when there is nothing to judge: no such file, an expectation that cannot be read.
+/// [`Exit::Usage`] when there is nothing to judge: no such file, an expectation that cannot be
+/// read.
 pub fn run(options: &Options) -> Result<Exit, Failure> {
     let usage = |error: anyhow::Error| Failure::new(Exit::Usage, error);
     let trust = trust(options).map_err(usage)?;
