@@ -276,8 +276,6 @@ mod tests {
     #[test]
     fn gstreamer_is_named_by_capture_and_by_tests_only() {
         refused(&["lucid"], &[("lucid", "gstreamer", None)], &["only lucid-capture"]);
-        let normal = ("lucid-chain-node", "gstreamer-rtsp-server", None);
-        refused(&["lucid-chain-node"], &[normal], &["only lucid-capture"]);
         // The tests' crate is for tests: what ships may not stand on it.
         refused(
             &["lucid-capture", "lucid-tests"],
