@@ -3,6 +3,7 @@
 
 `verify.py FILE` judges a bundle up to its checkpoints; the anchor is the chain's and is not judged here.
 `verify.py --check FOLDER` judges the fixtures and every change of them whose verdict is known.
+`verify.py --compare FILE` judges the bundles that a list names with their verdicts.
 """
 
 import json
@@ -838,7 +839,22 @@ def check(folder):
     return 1 if wrong else 0
 
 
+def compare(path):
+    """Judges the bundles that a list names, with the verdicts they got from the first verifier."""
+    cases = json.loads(path.read_text())
+    wrong = 0
+    for case in cases:
+        one = judge((path.parent / case["bundle"]).read_bytes())
+        if one.verdict() != case["verdict"]:
+            wrong += 1
+            print(f"{case['bundle']}: {one.verdict()}, not {case['verdict']}: {one.found}")
+    print(f"{len(cases)} bundles judged, {wrong} otherwise than by the first verifier")
+    return 1 if wrong else 0
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--compare":
+        return compare(pathlib.Path(sys.argv[2]))
     if len(sys.argv) == 3 and sys.argv[1] == "--check":
         return check(pathlib.Path(sys.argv[2]))
     if len(sys.argv) != 2:

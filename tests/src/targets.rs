@@ -11,7 +11,7 @@ pub mod seeds;
 
 pub use chain::{anchor, block, chain_values, transaction};
 pub use device::{archive, media, records, uri};
-pub use entries::entries;
+pub use entries::{altered_bundle, entries};
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};

@@ -157,9 +157,9 @@ fn same_form(bundle: &Entries, entries: &Entries) -> bool {
     bundle.len() == entries.len() && bundle.iter().zip(entries).all(|(own, other)| same(own, other))
 }
 
-/// Alters the entries of a sample bundle and has the result judged. Whoever has no key gets `valid`
-/// only for chunks and a manifest that are the recorder's own.
-pub fn entries(data: &[u8]) {
+/// The altered entries that an input stands for, and whether keys were used; none if the input leads
+/// to no container.
+fn altered(data: &[u8]) -> Option<(Entries, bool)> {
     let mut input = Input(data);
     let choice = input.byte();
     let forging = choice & 0x80 != 0;
@@ -174,12 +174,22 @@ pub fn entries(data: &[u8]) {
             alter(&mut entries, &mut input);
         }
         if entries.is_empty() {
-            return;
+            return None;
         }
     }
-    if entries.iter().any(|(name, _)| name.len() > 0xffff) {
-        return;
-    }
+    let fits = entries.iter().all(|(name, _)| name.len() <= 0xffff);
+    fits.then_some((entries, forging))
+}
+
+/// The bundle that an input of this target stands for.
+pub fn altered_bundle(data: &[u8]) -> Option<Vec<u8>> {
+    altered(data).map(|(entries, _)| assemble(&entries))
+}
+
+/// Alters the entries of a sample bundle and has the result judged. Whoever has no key gets `valid`
+/// only for chunks and a manifest that are the recorder's own.
+pub fn entries(data: &[u8]) {
+    let Some((entries, forging)) = altered(data) else { return };
     let content = bundle::read(&assemble(&entries), &|_, _| {});
     if content.findings.verdict() == Verdict::Valid && !forging {
         for (name, data) in &entries {
