@@ -16,6 +16,8 @@ ARGS    ?=
 FUZZ_SECONDS ?= 600
 # Power cuts of `make test-power`.
 LUCID_POWER_CUTS ?= 1000
+# Rounds of `kill -9` in `make test-power`.
+LUCID_KILL_ROUNDS ?= 200
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
@@ -58,9 +60,10 @@ test: ## Everything that must hold: format, lints, rules, docs, page, all tests
 	$(CARGO) test --locked --workspace
 	npm --prefix $(WEB) test
 
-test-power: ## Cut the power under a writing store, LUCID_POWER_CUTS times
+test-power: ## Cut the power LUCID_POWER_CUTS times, kill the recording daemon LUCID_KILL_ROUNDS times
 	@scripts/deps power
 	LUCID_POWER_CUTS=$(LUCID_POWER_CUTS) $(CARGO) test --locked -p lucid-tests --test power -- --nocapture
+	LUCID_KILL_ROUNDS=$(LUCID_KILL_ROUNDS) $(CARGO) test --locked -p lucid --test kill9 -- --nocapture
 
 fuzz: ## Feed every decoder hostile bytes, FUZZ_SECONDS each
 	@scripts/deps fuzz

@@ -62,6 +62,18 @@ pub fn start(options: &[&str]) -> Daemon {
 
 /// Starts a daemon over a directory.
 pub fn start_in(data_dir: tempfile::TempDir, options: &[&str]) -> Daemon {
+    begin_in(data_dir, options).ready()
+}
+
+/// A daemon that is starting up.
+pub struct Starting {
+    child: Child,
+    data_dir: tempfile::TempDir,
+    ready: std::path::PathBuf,
+}
+
+/// Starts a daemon over a directory without waiting for it.
+pub fn begin_in(data_dir: tempfile::TempDir, options: &[&str]) -> Starting {
     let ready = data_dir.path().join("../").join(format!("ready-{}", unique()));
     let mut command = lucid();
     command
@@ -73,36 +85,52 @@ pub fn start_in(data_dir: tempfile::TempDir, options: &[&str]) -> Daemon {
         .args(options)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let began = Instant::now();
-    let addresses: Value = loop {
-        if let Ok(text) = std::fs::read_to_string(&ready) {
-            break serde_json::from_str(&text).unwrap();
+    Starting { child: command.spawn().unwrap(), data_dir, ready }
+}
+
+impl Starting {
+    /// Waits until it answers.
+    pub fn ready(mut self) -> Daemon {
+        let began = Instant::now();
+        let addresses: Value = loop {
+            if let Ok(text) = std::fs::read_to_string(&self.ready) {
+                break serde_json::from_str(&text).unwrap();
+            }
+            if self.child.try_wait().unwrap().is_some() || began.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+                let mut said = String::new();
+                self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("the daemon did not start: {said}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        std::fs::remove_file(&self.ready).unwrap();
+        let mut child = self.child;
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        // The greeting ends with an empty line, after the empty one it begins with.
+        while greeting.len() < 2 || !greeting.ends_with("\n\n") {
+            assert!(output.read_line(&mut greeting).unwrap() > 0, "greeting cut short: {greeting}");
         }
-        if child.try_wait().unwrap().is_some() || began.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("the daemon did not start: {said}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    std::fs::remove_file(&ready).unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut greeting = String::new();
-    // The greeting ends with an empty line, after the empty one it begins with.
-    while greeting.len() < 2 || !greeting.ends_with("\n\n") {
-        assert!(output.read_line(&mut greeting).unwrap() > 0, "greeting cut short: {greeting}");
+        let claim_code = greeting
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("claim code"))
+            .and_then(|rest| rest.split_whitespace().next())
+            .map(str::to_owned);
+        let text = |name: &str| addresses[name].as_str().unwrap().to_owned();
+        let (http, https, data_dir) = (text("http"), text("https"), self.data_dir);
+        let address = http.strip_prefix("http://").unwrap().parse().unwrap();
+        Daemon { child, output, data_dir, http, https, address, claim_code, greeting }
     }
-    let claim_code = greeting
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("claim code"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .map(str::to_owned);
-    let text = |name: &str| addresses[name].as_str().unwrap().to_owned();
-    let http = text("http");
-    let address = http.strip_prefix("http://").unwrap().parse().unwrap();
-    Daemon { child, output, data_dir, http, https: text("https"), address, claim_code, greeting }
+
+    /// Kills it wherever it is; returns the directory.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let _not_written_yet = std::fs::remove_file(&self.ready);
+        let _not_written_yet = std::fs::remove_file(self.ready.with_extension("new"));
+        self.data_dir
+    }
 }
 
 fn unique() -> String {
