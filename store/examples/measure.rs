@@ -1,7 +1,8 @@
 //! Measures the store: throughput, disk per byte, memory, opening. The figures in
 //! `docs/storage.md` come from here.
 //!
-//! `cargo run --release -p lucid-store --example measure -- <directory> [MiB] [threads] [records an append] [volume MiB]`
+//! `cargo run --release -p lucid-store --example measure -- <directory> [MiB] [threads]
+//! [records an append] [volume MiB]`
 //!
 //! The directory must not exist; it is left behind for a look.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -94,7 +95,8 @@ fn main() {
     let bytes = records * RECORD_BYTES as u64;
     let rate = |bytes: u64, elapsed: Duration| bytes as f64 / 1e6 / elapsed.as_secs_f64();
     println!(
-        "{mib} MiB, {threads} threads, {per_append} records of {RECORD_BYTES} bytes an append: {:.0} MB/s durable",
+        "{mib} MiB, {threads} threads, {per_append} records of {RECORD_BYTES} bytes an append: \
+         {:.0} MB/s durable",
         rate(bytes, elapsed)
     );
     homes.sort_by_key(|(_, _, took)| *took);

@@ -362,7 +362,8 @@ impl<R: Read> Reader<R> {
             u32::from_be_bytes([lengths[2], lengths[3], lengths[4], lengths[5]]) as usize;
         if key_length == 0 || key_length > KEY_BYTES_MAX || value_length > VALUE_BYTES_MAX {
             let problem = format!(
-                "record of {key_length} and {value_length} bytes, must be 1 to {KEY_BYTES_MAX} and at most {VALUE_BYTES_MAX}"
+                "record of {key_length} and {value_length} bytes, must be 1 to {KEY_BYTES_MAX} \
+                 and at most {VALUE_BYTES_MAX}"
             );
             return Err(self.invalid(&problem));
         }

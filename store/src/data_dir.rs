@@ -163,7 +163,7 @@ impl DataDir {
         self.volumes.clone()
     }
 
-    /// The directory for keys, mode 0700. This crate puts nothing there and exports nothing from it.
+    /// The directory for keys, mode 0700. This crate neither writes nor exports anything there.
     pub fn keys_dir(&self) -> PathBuf {
         self.path.join(KEYS)
     }
@@ -279,7 +279,8 @@ fn take_lock(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Writes the version file of a new directory, or checks that of an old one. Says whether it was new.
+/// Writes the version file of a new directory, or checks that of an old one. Says whether it was
+/// new.
 fn check_version(path: &Path) -> Result<bool, StoreError> {
     let file_path = path.join(VERSION);
     let unreadable = |problem| StoreError::VersionUnreadable { path: path.into(), problem };
@@ -333,7 +334,8 @@ fn open_or_replace(
             opener.moved(&dir, Some(&place));
             make_dir(&dir)?;
             sync_dir(&path.join(QUARANTINE))?;
-            tracing::error!(database = name, quarantined = %place.display(), %error, "database replaced by an empty one");
+            let quarantined = place.display();
+            tracing::error!(database = name, %quarantined, %error, "replaced by an empty one");
             report.quarantined.push(Quarantined {
                 name: name.into(),
                 path: place,

@@ -26,7 +26,8 @@ pub enum StoreError {
     },
     /// More in one batch or append than the engine can make durable in one step.
     #[error(
-        "batch holds {bytes} bytes in {operations} operations, must be at most {bytes_max} bytes in {operations_max} operations"
+        "batch holds {bytes} bytes in {operations} operations, must be at most {bytes_max} bytes \
+         in {operations_max} operations"
     )]
     BatchTooLarge {
         /// Keys and values together, in bytes.
@@ -66,7 +67,11 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another process has the data directory open.
-    #[error("data directory {} is in use by process {holder}; stop that process or choose another directory", path.display())]
+    #[error(
+        "data directory {} is in use by process {holder}; stop that process or choose another \
+         directory",
+        path.display()
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -74,7 +79,11 @@ pub enum StoreError {
         holder: String,
     },
     /// The data directory was written by a newer version.
-    #[error("data directory {} has version {found}, this program knows up to {known}; use a newer program", path.display())]
+    #[error(
+        "data directory {} has version {found}, this program knows up to {known}; use a newer \
+         program",
+        path.display()
+    )]
     VersionNewer {
         /// The directory.
         path: PathBuf,
@@ -134,7 +143,7 @@ fn shown(key: &[u8]) -> String {
 }
 
 impl StoreError {
-    /// Wraps an error of the operating system, telling a full and a read-only disk apart from the rest.
+    /// Wraps an error of the operating system, telling a full and a read-only disk from the rest.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -1,4 +1,5 @@
-//! [`Store`] over any engine: limits, frames and hashes in one place, so every engine is checked alike.
+//! [`Store`] over any engine: limits, frames and hashes in one place, so every engine is checked
+//! alike.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

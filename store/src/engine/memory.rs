@@ -1,4 +1,5 @@
-//! The memory twin: the same behaviour without a disk, for tests and as the model the others are compared to.
+//! The memory twin: the same behaviour without a disk, for tests and as the model the others are
+//! compared to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;

@@ -194,7 +194,7 @@ fn open_db(path: &Path, name: &str, purpose: Use) -> Result<sled::Db, StoreError
     loop {
         match caught(name, path, || config.open()) {
             // A database closed a moment ago is still held by sled's own threads, which let go of
-            // it as soon as they are done. Another process is kept out by the data directory's lock.
+            // it as soon as they are done. Other processes are kept out by the directory's lock.
             Err(StoreError::InUse { .. }) if tried < LOCK_TRIES_MAX => {
                 tried += 1;
                 std::thread::sleep(LOCK_PAUSE);

@@ -83,7 +83,8 @@ impl Shared {
     }
 
     pub(crate) fn report(&self, incident: Incident) {
-        tracing::error!(volume = %incident.volume, quarantined = ?incident.quarantined, "{}", incident.what);
+        let Incident { volume, what, quarantined } = &incident;
+        tracing::error!(%volume, ?quarantined, "{what}");
         let mut incidents = lock(&self.incidents);
         if incidents.len() == INCIDENTS_MAX {
             incidents.pop_front();
@@ -178,7 +179,7 @@ impl Shared {
         }
         let dir = self.dir(volume);
         if let Some(problem) = seal::unsafe_to_open(&dir)? {
-            // Opening lets the engine cut a damaged tail off; the bytes as they are stay in the copy.
+            // Opening lets the engine cut a damaged tail off; the copy keeps the bytes as they are.
             let copy = self.copy_aside(volume)?;
             seal::set_aside(&dir)?;
             self.report(Incident { volume, what: problem, quarantined: Some(copy) });

@@ -110,7 +110,8 @@ fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
         println!(
-            "seed {seed}: {} cuts so far, {} during recovery, {} promises verified, none broken, {:.0?}",
+            "seed {seed}: {} cuts so far, {} during recovery, {} promises verified, none broken, \
+             {:.0?}",
             figures.cuts,
             figures.during_recovery,
             figures.verified,
@@ -118,7 +119,8 @@ fn run() -> ExitCode {
         );
     }
     println!(
-        "power: ok. {} cuts, {} of them during recovery; {} acknowledgements; {} reads of promises, none broken",
+        "power: ok. {} cuts, {} of them during recovery; {} acknowledgements; {} reads of \
+         promises, none broken",
         figures.cuts, figures.during_recovery, figures.acknowledged, figures.verified
     );
     ExitCode::SUCCESS
