@@ -33,8 +33,8 @@ fn a_second_verifier_judges_the_samples_alike() {
     agrees("--check", &here().join("fixtures/evidence"));
 }
 
-/// What fuzzing came up with: bundles of any bytes, and well-formed ones with altered entries, among
-/// them forgeries that are hashed and signed anew.
+/// What fuzzing came up with: bundles of any bytes, and well-formed ones with altered entries,
+/// among them forgeries that are hashed and signed anew.
 #[test]
 fn a_second_verifier_judges_what_fuzzing_found_alike() {
     let corpus = |target: &str| {

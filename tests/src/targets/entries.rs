@@ -157,8 +157,8 @@ fn same_form(bundle: &Entries, entries: &Entries) -> bool {
     bundle.len() == entries.len() && bundle.iter().zip(entries).all(|(own, other)| same(own, other))
 }
 
-/// The altered entries that an input stands for, and whether keys were used; none if the input leads
-/// to no container.
+/// The altered entries that an input stands for, and whether keys were used; none if the input
+/// leads to no container.
 fn altered(data: &[u8]) -> Option<(Entries, bool)> {
     let mut input = Input(data);
     let choice = input.byte();
