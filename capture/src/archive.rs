@@ -176,7 +176,7 @@ impl Archive {
         for piece in first..first + count {
             let frame = self.frame(map, piece)?;
             let frame = seal::read_frame(&frame, map.index, piece).map_err(failed)?;
-            plaintext.extend(key.open(&map.address(piece), &frame).map_err(failed)?.plaintext);
+            key.open_into(&map.address(piece), &frame, &mut plaintext).map_err(failed)?;
         }
         Ok(plaintext)
     }

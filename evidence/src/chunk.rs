@@ -285,7 +285,8 @@ pub fn open_chunk(
     key: &ChunkKey,
     sealed: &[u8],
 ) -> Result<Vec<u8>, ChunkError> {
-    let mut plaintext = Vec::with_capacity(header.plaintext_bytes as usize);
+    let mut plaintext =
+        Vec::with_capacity(header.plaintext_bytes as usize + seal::PIECE_OVERHEAD_BYTES);
     let mut at = 0;
     let mut piece = 0;
     let mut ended = false;
@@ -295,12 +296,11 @@ pub fn open_chunk(
             return Err(mismatch("pieces follow the last one"));
         }
         let frame = seal::read_frame(&sealed[at..], header.index, piece)?;
-        let opened = key.open(&header.address(piece), &frame)?;
-        if (plaintext.len() + opened.plaintext.len()) as u64 > header.plaintext_bytes {
+        key.open_into(&header.address(piece), &frame, &mut plaintext)?;
+        if plaintext.len() as u64 > header.plaintext_bytes {
             return Err(mismatch("more plaintext than its header says"));
         }
-        plaintext.extend_from_slice(&opened.plaintext);
-        ended = opened.last;
+        ended = frame.is_last();
         at += frame.length;
         piece += 1;
     }

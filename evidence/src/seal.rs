@@ -7,9 +7,9 @@
 //! with the top bit set in the last piece; the associated data pin the piece to its place.
 
 use crate::{Hash, SessionId};
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+use chacha20::{R20, hchacha};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::{Zeroize, Zeroizing};
 
 /// Longest plaintext of a piece, bytes.
 pub const PIECE_MAX_BYTES: usize = 64 << 10;
@@ -157,12 +157,14 @@ fn associated_data(at: &PieceAddress, flags: u8) -> [u8; 35] {
 /// The nonce of a piece. The last piece's index carries the top bit: a chunk that is closed after a
 /// crash gets its last piece where an unacknowledged one may have been lost, and the two must not
 /// share a nonce.
-fn nonce(at: &PieceAddress, flags: u8) -> XNonce {
+///
+/// XChaCha20 takes the first 16 bytes of its 24 into the key ([`ChunkKey::cipher`]); these are the
+/// others, behind the four zero bytes of draft-irtf-cfrg-xchacha section 2.3.
+fn nonce(at: &PieceAddress, flags: u8) -> Nonce {
     let last = u64::from(flags & FLAG_LAST != 0) << 63;
-    let mut nonce = [0; 24];
-    nonce[..16].copy_from_slice(&at.nonce);
-    nonce[16..].copy_from_slice(&(at.piece | last).to_be_bytes());
-    nonce.into()
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&(at.piece | last).to_be_bytes());
+    Nonce::assume_unique_for_key(nonce)
 }
 
 impl ChunkKey {
@@ -184,6 +186,15 @@ impl ChunkKey {
     /// chunk reads differently.
     pub fn commitment(&self) -> Hash {
         Hash(blake3::derive_key(COMMITMENT_CONTEXT, &*self.0))
+    }
+
+    /// XChaCha20-Poly1305 with the chunk's random bytes as the first 16 of its nonce:
+    /// ChaCha20-Poly1305 (RFC 8439) under the HChaCha20 subkey. None only if 32 bytes were no key.
+    fn cipher(&self, nonce: &[u8; 16]) -> Option<LessSafeKey> {
+        let mut subkey = hchacha::<R20>(&(*self.0).into(), &(*nonce).into());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey).ok().map(LessSafeKey::new);
+        subkey.zeroize();
+        key
     }
 
     /// Seals a piece and appends its frame to `out`. With `compress`, zstd is tried and kept if it
@@ -210,35 +221,49 @@ impl ChunkKey {
         out.extend_from_slice(&((body.len() + TAG_BYTES) as u32).to_be_bytes());
         out.extend_from_slice(body);
         let sealed = &mut out[start + FRAME_HEAD_BYTES..];
-        let cipher = XChaCha20Poly1305::new(&Key::from(*self.0));
-        let tag = cipher
-            .encrypt_inout_detached(&nonce(at, flags), &associated_data(at, flags), sealed.into())
+        let aad = Aad::from(associated_data(at, flags));
+        let tag = self
+            .cipher(&at.nonce)
+            .and_then(|c| c.seal_in_place_separate_tag(nonce(at, flags), aad, sealed).ok())
             // Fails only beyond 2^38 bytes; a piece has 2^16.
-            .map_err(|_| SealError::TooLong(plaintext.len()))?;
-        out.extend_from_slice(&tag);
+            .ok_or(SealError::TooLong(plaintext.len()))?;
+        out.extend_from_slice(tag.as_ref());
         Ok(flags & FLAG_COMPRESSED != 0)
     }
 
     /// Opens a piece's frame.
     pub fn open(&self, at: &PieceAddress, frame: &Frame<'_>) -> Result<OpenedPiece, SealError> {
-        let (chunk, piece) = (at.chunk, at.piece);
-        let body_len = frame.ciphertext.len() - TAG_BYTES;
-        let (body, tag) = frame.ciphertext.split_at(body_len);
-        let mut plaintext = body.to_vec();
-        let unauthentic = SealError::Authentication { chunk, piece };
-        let tag = Tag::try_from(tag).map_err(|_| unauthentic.clone())?;
-        XChaCha20Poly1305::new(&Key::from(*self.0))
-            .decrypt_inout_detached(
-                &nonce(at, frame.flags),
-                &associated_data(at, frame.flags),
-                plaintext.as_mut_slice().into(),
-                &tag,
-            )
-            .map_err(|_| unauthentic)?;
-        if frame.flags & FLAG_COMPRESSED != 0 {
-            plaintext = decompress(&plaintext).ok_or(SealError::Compression { chunk, piece })?;
-        }
+        let mut plaintext = Vec::with_capacity(frame.ciphertext.len());
+        self.open_into(at, frame, &mut plaintext)?;
         Ok(OpenedPiece { plaintext, last: frame.is_last() })
+    }
+
+    /// Opens a piece's frame and appends what it held to `out`; on an error `out` is as it was.
+    pub fn open_into(
+        &self,
+        at: &PieceAddress,
+        frame: &Frame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        let (chunk, piece) = (at.chunk, at.piece);
+        let start = out.len();
+        out.extend_from_slice(frame.ciphertext);
+        let aad = Aad::from(associated_data(at, frame.flags));
+        let opened = self
+            .cipher(&at.nonce)
+            .and_then(|c| c.open_in_place(nonce(at, frame.flags), aad, &mut out[start..]).ok())
+            .map(|plaintext| plaintext.len());
+        let Some(length) = opened else {
+            out.truncate(start);
+            return Err(SealError::Authentication { chunk, piece });
+        };
+        out.truncate(start + length);
+        if frame.flags & FLAG_COMPRESSED != 0 {
+            let plaintext = decompress(&out[start..]);
+            out.truncate(start);
+            out.extend(plaintext.ok_or(SealError::Compression { chunk, piece })?);
+        }
+        Ok(())
     }
 }
 
@@ -340,14 +365,9 @@ mod tests {
         let key = SessionSecret::from_bytes([1; 32]).chunk_key(7);
         let at = address(0);
         let mut body = body.to_vec();
-        let tag = XChaCha20Poly1305::new(&Key::from(*key.0))
-            .encrypt_inout_detached(
-                &nonce(&at, FLAG_COMPRESSED),
-                &associated_data(&at, FLAG_COMPRESSED),
-                body.as_mut_slice().into(),
-            )
-            .unwrap();
-        body.extend_from_slice(&tag);
+        let aad = Aad::from(associated_data(&at, FLAG_COMPRESSED));
+        let cipher = key.cipher(&at.nonce).unwrap();
+        cipher.seal_in_place_append_tag(nonce(&at, FLAG_COMPRESSED), aad, &mut body).unwrap();
         let mut framed = vec![FLAG_COMPRESSED];
         framed.extend_from_slice(&(body.len() as u32).to_be_bytes());
         framed.extend_from_slice(&body);

@@ -168,7 +168,7 @@ pub(crate) fn open_prefix(
     let (mut at, mut piece) = (0, 0);
     while (plaintext.len() as u64) < bytes {
         let frame = seal::read_frame(&sealed[at..], header.index, piece)?;
-        plaintext.extend(key.open(&header.address(piece), &frame)?.plaintext);
+        key.open_into(&header.address(piece), &frame, &mut plaintext)?;
         at += frame.length;
         piece += 1;
         if frame.is_last() && (plaintext.len() as u64) < bytes {
