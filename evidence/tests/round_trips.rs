@@ -124,7 +124,9 @@ proptest! {
     }
 
     #[test]
-    fn disclosed_keys(session in session(), first_chunk: u64, keys in vec(any::<[u8; 32]>(), 0..9)) {
+    fn disclosed_keys(
+        session in session(), first_chunk: u64, keys in vec(any::<[u8; 32]>(), 0..9),
+    ) {
         let keys: Vec<_> = keys.into_iter().map(ChunkKey::from_bytes).collect();
         let disclosed = DisclosedKeys { session, first_chunk, keys };
         let read = DisclosedKeys::decode(&disclosed.encode()).unwrap();

@@ -194,3 +194,43 @@ fn kept_bundles_are_judged_as_ever() {
         assert_eq!(whole_verdict(&bytes), case["whole"], "{name}");
     }
 }
+
+/// All three chunks, their keys, and the chain's anchor: small enough to try every byte.
+fn whole() -> Vec<u8> {
+    let sample = Sample::new();
+    let anchor = Some(Chain::of(&sample).anchor().to_bytes());
+    let anchored = Sample { proof: Proof { anchor, ..sample.proof.clone() }, ..sample };
+    anchored.bundle(0, 3, &Disclosure::Keys(&anchored.secret))
+}
+
+#[test]
+fn no_byte_of_an_anchored_bundle_is_free() {
+    let good = whole();
+    assert_eq!(whole_verdict(&good), "valid");
+    for at in 0..good.len() {
+        for flip in [1 << (at % 8), 0xff] {
+            let mut changed = good.clone();
+            changed[at] ^= flip;
+            assert_ne!(whole_verdict(&changed), "valid", "byte {at} with {flip:02x}");
+        }
+        assert_ne!(whole_verdict(&good[..at]), "valid", "cut at {at}");
+    }
+}
+
+#[test]
+fn chunks_and_other_entries_cannot_change_places() {
+    let entries = take_apart(&whole());
+    assert_eq!(whole_verdict(&assemble(&entries)), "valid");
+    for one in 0..entries.len() {
+        for other in 0..one {
+            let mut moved = entries.clone();
+            moved.swap(one, other);
+            assert_ne!(whole_verdict(&assemble(&moved)), "valid", "{other} and {one} moved");
+            // The same, under the names that belong to the places.
+            for (place, (name, _)) in moved.iter_mut().zip(&entries) {
+                place.0.clone_from(name);
+            }
+            assert_ne!(whole_verdict(&assemble(&moved)), "valid", "{other} and {one} exchanged");
+        }
+    }
+}
