@@ -803,7 +803,31 @@ def check_values(values):
     assert blake3(manifest["device_key"]).hex() == values["device_fingerprint"]
 
 
+def check_vectors(folder):
+    """The published vectors of the primitives."""
+
+    def load(name):
+        return json.loads((folder / f"{name}.json").read_text())
+
+    vectors = load("blake3")
+    for case in vectors["cases"]:
+        data = bytes(at % 251 for at in range(case["length"]))
+        assert blake3(data).hex() == case["hash"]
+        assert derive_key(vectors["context"], data).hex() == case["derive_key"]
+    vector = {name: value for name, value in load("xchacha20poly1305").items() if name != "origin"}
+    vector = {name: bytes.fromhex(value) for name, value in vector.items()}
+    sealed = vector["ciphertext"] + vector["tag"]
+    key, nonce, data = vector["key"], vector["nonce"], vector["aad"]
+    assert xchacha20poly1305_open(key, nonce, data, sealed) == vector["plaintext"]
+    assert xchacha20poly1305_open(key, nonce, data + b"x", sealed) is None
+    for name in ("ed25519", "ed25519-edge-cases"):
+        for case in load(name)["cases"]:
+            parts = (bytes.fromhex(case[part]) for part in ("public", "message", "signature"))
+            assert ed25519_verifies(*parts) == case.get("accept", True), case
+
+
 def check(folder):
+    check_vectors(folder / "vectors")
     check_values(json.loads((folder / "values.json").read_text()))
     wrong = judged = 0
     for case in json.loads((folder / "verdicts.json").read_text()):
