@@ -59,6 +59,7 @@ test: ## Everything that must hold: format, lints, rules, docs, page, all tests
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO) test --locked --workspace
 	npm --prefix $(WEB) test
+	LUCID_BIN=$(CARGO_TARGET_DIR)/debug/lucid npm --prefix $(WEB) run e2e
 
 test-power: ## Cut the power LUCID_POWER_CUTS times, kill the recording daemon LUCID_KILL_ROUNDS times
 	@scripts/deps power
@@ -69,9 +70,11 @@ fuzz: ## Feed every decoder hostile bytes, FUZZ_SECONDS each
 	@scripts/deps fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
 
-bench: ## Run the benchmarks
+bench: ## Measure beside restic, borg, b3sum, gst-launch and a bare handler
 	@scripts/deps bench
-	$(CARGO) bench --locked --workspace
+	$(CARGO) bench --locked -p lucid-tests --bench store --bench verify
+	$(CARGO) bench --locked -p lucid --bench api --bench streams
+	$(CARGO) run --locked --release -p lucid-capture --example passthrough_cost
 
 install: build ## Install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(LUCID) "$(DESTDIR)$(PREFIX)/bin/lucid"

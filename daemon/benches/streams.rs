@@ -1,8 +1,8 @@
 //! What does the whole daemon cost that records 16 cameras: processor time beside
 //! `gst-launch-1.0` receiving and writing one of them, memory, and gaps?
 //!
-//! The cameras are one RTSP server with a 1080p30 film of 4 Mbit/s, received 16 times over TCP
-//! and kept as it comes: sealed, hashed, made durable, anchored. `LUCID_BENCH_SECONDS` sets how long.
+//! The cameras are one RTSP server with a 1080p30 film of 4 Mbit/s, received 16 times over TCP and
+//! kept as it comes: sealed, hashed, made durable, anchored. `LUCID_BENCH_SECONDS` sets how long.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -55,8 +55,8 @@ fn main() {
         let resident = daemon.resident_bytes() / (1 << 20);
         let (gaps, recording) = gaps(&daemon, &token);
         println!(
-            "lucid, {streams} streams: {cpu:.2} s of processor time, {:.2} times gst-launch-1.0 a stream; \
-             {resident} MiB resident; {recording} recording, {gaps} gaps",
+            "lucid, {streams} streams: {cpu:.2} s of processor time, {:.2} times gst-launch-1.0 a \
+             stream; {resident} MiB resident; {recording} recording, {gaps} gaps",
             cpu / streams as f64 / peer
         );
         daemon.stop();
