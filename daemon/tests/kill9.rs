@@ -35,7 +35,8 @@ const STOP_MOST_MS: u64 = 400;
 /// its end, seconds.
 const LOSS_MOST_S: f64 = 1.0;
 /// A fragment is about a second: it may wait for a keyframe and ends with a whole picture, here of
-/// 100 ms, or of more where a busy machine skipped some. Beyond this the cutting is broken, seconds.
+/// 100 ms, or of more where a busy machine skipped some. Beyond this the cutting is broken,
+/// seconds.
 const FRAGMENT_MOST_S: f64 = 1.5;
 /// What a session cut by a crash says.
 const CUT: &str = "recorder stopped without warning";
