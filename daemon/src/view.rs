@@ -2,7 +2,7 @@
 //! records.
 
 use lucid_capture::archive::{Archive, ArchiveError};
-use lucid_capture::catalogue::SessionRecord;
+use lucid_capture::catalogue::{ChunkMap, SessionRecord};
 use lucid_evidence::manifest::GapRecord;
 use serde::Serialize;
 use serde_json::Value;
@@ -203,10 +203,65 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
+/// The gaps of a session's closed chunks and the one before its open chunk: time is missing from
+/// when media comes again, not only from when the chunk after it is closed.
+pub fn with_open(mut gaps: Vec<GapRecord>, open: Option<&ChunkMap>) -> Vec<GapRecord> {
+    let Some((open, gap)) = open.and_then(|open| Some((open, open.gap_before?))) else {
+        return gaps;
+    };
+    // It may have been closed since the caller looked.
+    if gaps.iter().all(|known| known.before_chunk != open.index) {
+        gaps.push(GapRecord {
+            before_chunk: open.index,
+            stream_us: open.stream_start_us.saturating_sub(gap.length_us),
+            wall_us: open.wall_start_us.saturating_sub(gap.length_us),
+            gap,
+        });
+    }
+    gaps
+}
+
 /// A session as JSON.
 ///
 /// # Errors
 /// When its chunks cannot be read.
 pub fn session(archive: &Archive, session: &SessionRecord) -> anyhow::Result<Value> {
     Ok(serde_json::to_value(SessionView::new(archive, session)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_evidence::SessionId;
+    use lucid_evidence::chunk::{Gap, GapReason};
+
+    use super::*;
+
+    fn open(gap_before: Option<Gap>) -> ChunkMap {
+        ChunkMap {
+            session: SessionId::new(0, [0; 10]),
+            index: 3,
+            nonce: [0; 16],
+            init_bytes: 0,
+            init_pieces: 0,
+            runs: Vec::new(),
+            fragments: Vec::new(),
+            wall_start_us: 50_000_000,
+            wall_end_us: 50_000_000,
+            stream_start_us: 40_000_000,
+            stream_end_us: 40_000_000,
+            gap_before,
+            clock_jump_us: 0,
+        }
+    }
+
+    #[test]
+    fn a_gap_counts_before_the_chunk_after_it_is_closed_and_once() {
+        assert!(with_open(Vec::new(), None).is_empty());
+        assert!(with_open(Vec::new(), Some(&open(None))).is_empty());
+        let gap = Gap { length_us: 16_000_000, reason: GapReason::SourceLost };
+        let known = with_open(Vec::new(), Some(&open(Some(gap))));
+        assert_eq!(known.len(), 1);
+        assert_eq!((known[0].stream_us, known[0].wall_us), (24_000_000, 34_000_000));
+        assert_eq!(with_open(known.clone(), Some(&open(Some(gap)))), known);
+    }
 }

@@ -273,7 +273,7 @@ impl Day {
             if day.gaps.len() >= GAPS_MAX {
                 continue;
             }
-            let gaps = app.archive.gaps(session)?;
+            let gaps = super::sessions::gaps(app, session)?;
             day.gaps.extend(gaps.iter().rev().filter(|gap| gap.wall_us >= begin).map(|gap| {
                 DayGap {
                     session_id: session.id.to_string(),

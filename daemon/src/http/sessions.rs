@@ -11,10 +11,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use lucid_capture::archive::ArchiveError;
-use lucid_capture::catalogue::{SessionRecord, SessionState};
+use lucid_capture::catalogue::{ChunkMap, SessionRecord, SessionState};
 use lucid_capture::export;
 use lucid_capture::recorder::Anchor;
 use lucid_evidence::SessionId;
+use lucid_evidence::manifest::GapRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +28,7 @@ use super::time::{Rfc3339, now_us};
 use crate::auth::{Action, SignedIn};
 use crate::follow::session_changed;
 use crate::recordings::RecordingsError;
-use crate::view::SessionView;
+use crate::view::{GapView, SessionView, with_open};
 
 /// Items of a list when `limit` is not given, and at most.
 const LIMIT_DEFAULT: usize = 100;
@@ -133,12 +134,23 @@ struct Filter {
     limit: usize,
 }
 
+/// The open chunk of a session that records now.
+fn open_chunk(app: &App, record: &SessionRecord) -> Option<ChunkMap> {
+    record.state.is_running().then(|| app.recordings.live(record.id)?.open)?
+}
+
+/// Every gap of a session, the one before its open chunk included.
+pub fn gaps(app: &App, record: &SessionRecord) -> Result<Vec<GapRecord>, ArchiveError> {
+    // In this order: a chunk that closes in between is then seen twice, not overlooked.
+    let open = open_chunk(app, record);
+    Ok(with_open(app.archive.gaps(record)?, open.as_ref()))
+}
+
 /// A session as it is now, with what its open chunk holds.
 pub fn session_view(app: &App, record: &SessionRecord) -> Result<SessionView, ArchiveError> {
-    let mut view = SessionView::new(&app.archive, record)?;
-    if record.state.is_running()
-        && let Some(open) = app.recordings.live(record.id).and_then(|live| live.open)
-    {
+    let mut view = SessionView::brief(record);
+    view.gaps = gaps(app, record)?.iter().map(GapView::new).collect();
+    if let Some(open) = open_chunk(app, record) {
         view.duration_s = open.stream_end_us as f64 / 1e6;
         view.bytes += open.init_bytes + open.fragments.iter().map(|f| f.bytes).sum::<u64>();
     }
