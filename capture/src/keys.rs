@@ -137,10 +137,13 @@ impl KeyStore {
     pub fn retire_signer(&self, session: SessionId) -> Result<(), KeyStoreError> {
         match self.load(session)? {
             Some(SessionKeys { secret, signer: Some(_) }) => {
-                // Overwritten in place first, so that the rename leaves no readable copy behind on
-                // ordinary disks.
-                self.overwrite(session)?;
-                self.write(session, &secret, None)
+                // Held open, so that what the rename leaves behind can be overwritten after it, and
+                // at no moment is there a file without the secret: the recording opens with it.
+                let path = self.path(session);
+                let old = OpenOptions::new().write(true).open(&path);
+                let old = old.map_err(|source| failed("open", &path, source))?;
+                self.write(session, &secret, None)?;
+                overwrite(&old, &path)
             }
             _ => Ok(()),
         }
@@ -152,21 +155,10 @@ impl KeyStore {
         if !path.exists() {
             return Ok(());
         }
-        self.overwrite(session)?;
+        let file = OpenOptions::new().write(true).open(&path);
+        overwrite(&file.map_err(|source| failed("open", &path, source))?, &path)?;
         fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
         sync_dir(&self.dir)
-    }
-
-    fn overwrite(&self, session: SessionId) -> Result<(), KeyStoreError> {
-        let path = self.path(session);
-        let noise = random::<SESSION_FILE_BYTES>()?;
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            file.rewind()?;
-            file.write_all(&noise)?;
-            file.sync_all()
-        };
-        write().map_err(|source| failed("overwrite", &path, source))
     }
 
     fn write(
@@ -202,6 +194,15 @@ impl KeyStore {
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> KeyStoreError {
     KeyStoreError::Io { action, path: path.into(), source }
+}
+
+/// Makes a session's file unreadable in place, which erases it on ordinary disks.
+fn overwrite(mut file: &File, path: &Path) -> Result<(), KeyStoreError> {
+    let noise = random::<SESSION_FILE_BYTES>()?;
+    file.rewind()
+        .and_then(|()| file.write_all(&noise))
+        .and_then(|()| file.sync_all())
+        .map_err(|source| failed("overwrite", path, source))
 }
 
 fn read_device(path: &Path, bytes: &[u8]) -> Result<SigningKey, KeyStoreError> {
@@ -279,6 +280,28 @@ mod tests {
         again.destroy(session).unwrap();
         assert!(again.load(session).unwrap().is_none());
         again.destroy(session).unwrap();
+    }
+
+    #[test]
+    fn a_retired_signer_is_erased_only_once_the_secret_is_safe() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = SessionId::new(1, [1; 10]);
+        let store = KeyStore::open(dir.path()).unwrap();
+        let made = store.create(session).unwrap();
+        let before = fs::read(store.path(session)).unwrap();
+        let mut old = File::open(store.path(session)).unwrap();
+        // The new file cannot be written: nothing may have happened to the old one.
+        let in_the_way = store.path(session).with_extension("new");
+        fs::create_dir(&in_the_way).unwrap();
+        store.retire_signer(session).unwrap_err();
+        assert_eq!(fs::read(store.path(session)).unwrap(), before);
+        fs::remove_dir(&in_the_way).unwrap();
+        store.retire_signer(session).unwrap();
+        let kept = store.load(session).unwrap().unwrap();
+        assert_eq!(kept.secret.expose(), made.secret.expose());
+        let mut left = Vec::new();
+        old.read_to_end(&mut left).unwrap();
+        assert!(left.len() == before.len() && left != before);
     }
 
     #[test]

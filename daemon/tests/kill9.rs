@@ -250,10 +250,9 @@ impl Run {
         }
     }
 
-    fn killed(&mut self, sessions: &[String]) {
-        let at = now_us();
+    fn killed(&mut self, sessions: &[String], at_us: u64) {
         for session in sessions {
-            self.known.entry(session.clone()).or_default().killed_us = Some(at);
+            self.known.entry(session.clone()).or_default().killed_us = Some(at_us);
         }
     }
 
@@ -436,9 +435,11 @@ fn killed_at_any_moment_it_loses_nothing_acknowledged_and_says_what_is_missing()
             Moment::Starting(_) => {}
         }
         let is_stopping = matches!(moment, Moment::Stopping(_));
+        // Before the signal: a busy machine takes its time to end a process.
+        let at_us = now_us();
         data_dir = daemon.kill();
         if !is_stopping {
-            run.killed(&current);
+            run.killed(&current, at_us);
         }
         if round % FSCK_EVERY == FSCK_EVERY / 2 {
             // Before anything is repaired.

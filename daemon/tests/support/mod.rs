@@ -226,6 +226,15 @@ impl Drop for Daemon {
         let _ended_already = self.child.wait();
         let mut rest = Vec::new();
         let _nothing_more = self.output.read_to_end(&mut rest);
+        if std::thread::panicking()
+            && let Some(mut stderr) = self.child.stderr.take()
+        {
+            // What a failed test needs to be understood.
+            let mut log = String::new();
+            let _nothing_more = stderr.read_to_string(&mut log);
+            self.data_dir.disable_cleanup(true);
+            eprintln!("{log}the data directory is kept: {}", self.data_dir.path().display());
+        }
     }
 }
 
