@@ -9,7 +9,7 @@ use crate::retention::apply_relocation;
 use lucid_evidence::SessionId;
 use lucid_evidence::chunk::open_chunk;
 use lucid_evidence::tree::{Blake3, Tree};
-use lucid_store::{ScrubReport, StoreError, VolumeId};
+use lucid_store::{Altered, Relocated, ScrubReport, StoreError, VolumeId};
 use std::path::PathBuf;
 
 /// Something that is wrong, and what it touches.
@@ -123,10 +123,9 @@ fn volume(
             found.push(plain(format!("volume {volume} cannot be read: {reason}")));
         }
     }
-    for (file, expected, actual) in &scrub.altered {
+    for Altered { file, offset, length } in &scrub.altered {
         let what = format!(
-            "{file} of volume {volume} changed after it was sealed \
-             (checksum {expected:016x}, found {actual:016x})"
+            "{file} of volume {volume} changed after it was sealed, in the {length} bytes at {offset}"
         );
         found.push(plain(what));
     }
@@ -134,17 +133,17 @@ fn volume(
         found.push(located(archive, volume, key)?);
     }
     if quarantine {
-        match archive.volumes().quarantine(volume) {
+        let mut settle = |relocated: &Relocated| apply_relocation(archive, relocated);
+        match archive.volumes().quarantine(volume, &mut settle) {
             Ok(relocated) => {
-                apply_relocation(archive, &relocated)?;
                 for damage in &mut found {
                     damage.quarantined.clone_from(&relocated.quarantined);
                 }
             }
-            Err(error @ StoreError::Full { .. }) => {
+            Err(ArchiveError::Store(error @ StoreError::Full { .. })) => {
                 report.damage.push(plain(format!("volume {volume} stays in place: {error}")));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     report.damage.extend(found);

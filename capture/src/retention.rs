@@ -171,8 +171,9 @@ pub fn reclaim(archive: &Archive, report: &mut Report) -> Result<(), ArchiveErro
                 true
             })
         };
-        let relocated = archive.volumes().remove(info.id, &mut keep)?;
-        apply_relocation(archive, &relocated)?;
+        // The catalogue points to the new homes before the old volume goes.
+        let mut settle = |relocated: &Relocated| apply_relocation(archive, relocated);
+        archive.volumes().remove(info.id, &mut keep, &mut settle)?;
         if let Some(error) = failed {
             return Err(error);
         }

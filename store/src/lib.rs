@@ -27,7 +27,8 @@ pub use data_dir::{DATA_VERSION, DataDir, Fsck, OpenReport, Options, Quarantined
 pub use error::StoreError;
 pub use framed::{Framed, memory_store};
 pub use volumes::{
-    APPEND_BYTES_MAX, Incident, Relocated, Scan, ScrubReport, VolumeId, VolumeInfo, Volumes,
+    APPEND_BYTES_MAX, Altered, Incident, Relocated, Scan, ScrubReport, VolumeId, VolumeInfo,
+    Volumes,
 };
 
 /// A key and its value.

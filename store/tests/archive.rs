@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{key, noise, open, openers, options};
+use common::{key, noise, nothing_to_settle, open, openers, options};
 use lucid_store::engine::Opener;
 use lucid_store::engine::fault::{Fault, FaultOpener, Faults};
 use lucid_store::engine::memory::MemoryOpener;
@@ -38,7 +38,7 @@ fn everything_arrives_on_every_engine() {
         let homes = fill(&source, 70);
         // A volume is missing in the middle, as after retention.
         let removed = homes[0].1;
-        source.volumes().remove(removed, &mut |_| false).unwrap();
+        source.volumes().remove(removed, &mut |_| false, &mut nothing_to_settle).unwrap();
         let mut stream = Vec::new();
         let exported = export(&source, &mut stream).unwrap();
         let target = open(to.path(), &opener);

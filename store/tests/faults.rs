@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{key, noise, options};
+use common::{key, noise, nothing_to_settle, options};
 use lucid_store::engine::Opener;
 use lucid_store::engine::fault::{Fault, FaultEngine, FaultOpener, Faults};
 use lucid_store::engine::memory::{MemoryEngine, MemoryOpener};
@@ -151,7 +151,7 @@ fn a_flipped_bit_in_a_volume_costs_one_record() {
             assert_eq!(scan.items.len(), 2);
             assert_eq!(volumes.scrub(home).unwrap().damaged, [key(2)]);
 
-            let relocated = volumes.quarantine(home).unwrap();
+            let relocated = volumes.quarantine(home, &mut nothing_to_settle).unwrap();
             let moved: Vec<_> = relocated.moved.iter().map(|(key, _)| key.clone()).collect();
             assert_eq!(moved, [key(1), key(3)]);
             assert_eq!(relocated.lost, [key(2)]);
@@ -172,7 +172,7 @@ fn a_held_record_that_cannot_be_read_keeps_its_volume_from_deletion() {
         faults.arm(Fault::BitFlip { bit: 5000 });
         let home = volumes.append(vec![(key(1), noise(1, 60_000))]).unwrap();
         volumes.append(vec![(key(2), noise(2, 60_000))]).unwrap();
-        let relocated = volumes.remove(home, &mut |k| k == key(1)).unwrap();
+        let relocated = volumes.remove(home, &mut |k| k == key(1), &mut nothing_to_settle).unwrap();
         assert_eq!(relocated.lost, [key(1)]);
         assert!(relocated.quarantined.unwrap().is_dir());
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use common::{key, noise, open, openers, record};
 use lucid_store::{
-    APPEND_BYTES_MAX, BATCH_BYTES_MAX, Batch, KEY_BYTES_MAX, Store, StoreError, VALUE_BYTES_MAX,
-    VolumeId,
+    APPEND_BYTES_MAX, BATCH_BYTES_MAX, Batch, KEY_BYTES_MAX, Relocated, Store, StoreError,
+    VALUE_BYTES_MAX, VolumeId,
 };
 use proptest::prelude::*;
 
@@ -200,8 +200,20 @@ fn removal_gives_kept_records_a_new_home() {
             let data = open(dir.path(), &opener);
             let volumes = data.volumes();
             home = volumes.append((0..16).map(record).collect()).unwrap();
-            let relocated =
-                volumes.remove(home, &mut |k| held.iter().any(|n| key(*n) == k)).unwrap();
+            // Both homes can be read while pointers are changed.
+            let mut settled = 0;
+            let mut settle = |relocated: &Relocated| {
+                for (key, new_home) in &relocated.moved {
+                    assert!(volumes.get(home, key)?.is_some());
+                    assert_eq!(volumes.get(home, key)?, volumes.get(*new_home, key)?);
+                    settled += 1;
+                }
+                Ok::<(), StoreError>(())
+            };
+            let relocated = volumes
+                .remove(home, &mut |k| held.iter().any(|n| key(*n) == k), &mut settle)
+                .unwrap();
+            assert_eq!(settled, held.len(), "{name}");
             let moved: Vec<_> = relocated.moved.iter().map(|(key, _)| key.clone()).collect();
             assert_eq!(moved, held.iter().map(|n| key(*n)).collect::<Vec<_>>(), "{name}");
             assert!(relocated.lost.is_empty() && relocated.quarantined.is_none());
@@ -215,6 +227,21 @@ fn removal_gives_kept_records_a_new_home() {
             let (key, value) = record(n);
             assert_eq!(data.volumes().get(new_home, &key).unwrap(), Some(value), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_removal_that_cannot_be_settled_does_not_happen() {
+    for (name, opener) in openers() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = open(dir.path(), &opener);
+        let volumes = data.volumes();
+        let home = volumes.append((0..8).map(record).collect()).unwrap();
+        let mut refuse = |_: &Relocated| Err(StoreError::Closed);
+        assert!(volumes.remove(home, &mut |_| false, &mut refuse).is_err());
+        assert!(volumes.quarantine(home, &mut refuse).is_err());
+        let (key, value) = record(7);
+        assert_eq!(volumes.get(home, &key).unwrap(), Some(value), "{name}");
     }
 }
 

@@ -82,9 +82,19 @@ pub struct ScrubReport {
     pub damaged: Vec<Vec<u8>>,
     /// Why a part, or all, could not be read; keys in it are not known.
     pub unreadable: Option<String>,
-    /// Stretches of sealed files, as offset and length in bytes, that are not what was sealed,
-    /// even where no record is hurt.
-    pub altered: Vec<(String, u64, u64)>,
+    /// Stretches of sealed files that are not what was sealed, even where no record is hurt.
+    pub altered: Vec<Altered>,
+}
+
+/// A stretch of a sealed volume's file that has changed since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Altered {
+    /// The file's name in the volume's directory.
+    pub file: String,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes; the file was compared in pieces of 1 MiB.
+    pub length: u64,
 }
 
 impl ScrubReport {

@@ -41,31 +41,42 @@ impl Volumes {
     /// Deletes a volume. Records for which `keep` says true are first appended to the current
     /// volume. When a kept record cannot be read, the volume is moved to quarantine instead.
     ///
+    /// `settle` is called in between, when the kept records are durable in their new home and the
+    /// volume is still in its place: what points to the records is to be changed there, durably,
+    /// so that a crash at any moment leaves every pointer with something to point to.
+    ///
     /// # Errors
-    /// The volume is still there and nothing is lost; records already moved are then stored twice.
-    pub fn remove(
+    /// Those of `settle` and of the store. The volume is then still there and nothing is lost;
+    /// records already moved are stored twice.
+    pub fn remove<E: From<StoreError>>(
         &self,
         volume: VolumeId,
         keep: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<Relocated, StoreError> {
-        self.retire(volume, keep, End::Delete)
+        settle: &mut dyn FnMut(&Relocated) -> Result<(), E>,
+    ) -> Result<Relocated, E> {
+        self.retire(volume, keep, settle, End::Delete)
     }
 
     /// Moves a damaged volume out of the way, bytes untouched, after appending every record that
-    /// can still be read to the current volume.
+    /// can still be read to the current volume. `settle` as for [`Volumes::remove`].
     ///
     /// # Errors
     /// As [`Volumes::remove`].
-    pub fn quarantine(&self, volume: VolumeId) -> Result<Relocated, StoreError> {
-        self.retire(volume, &mut |_| true, End::Quarantine)
+    pub fn quarantine<E: From<StoreError>>(
+        &self,
+        volume: VolumeId,
+        settle: &mut dyn FnMut(&Relocated) -> Result<(), E>,
+    ) -> Result<Relocated, E> {
+        self.retire(volume, &mut |_| true, settle, End::Quarantine)
     }
 
-    fn retire(
+    fn retire<E: From<StoreError>>(
         &self,
         volume: VolumeId,
         keep: &mut dyn FnMut(&[u8]) -> bool,
+        settle: &mut dyn FnMut(&Relocated) -> Result<(), E>,
         end: End,
-    ) -> Result<Relocated, StoreError> {
+    ) -> Result<Relocated, E> {
         self.shared.slot(volume)?;
         if self.ids().last() == Some(&volume) {
             // Sealed, and a newer one begun, so that its number is not given out a second time.
@@ -83,6 +94,7 @@ impl Volumes {
             }
             result => result.map(|()| true)?,
         };
+        settle(&relocated)?;
         if end == End::Delete && copied && relocated.lost.is_empty() {
             self.shared.delete(volume)?;
         } else {

@@ -22,6 +22,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::Altered;
 use crate::StoreError;
 use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, sync_dir};
 
@@ -122,12 +123,12 @@ pub(crate) fn unsafe_to_open(dir: &Path) -> Result<Option<String>, StoreError> {
 }
 
 /// Every stretch of a sealed volume's files that has changed; nothing for an unsealed volume.
-pub(crate) fn altered(dir: &Path) -> Result<Vec<(String, u64, u64)>, StoreError> {
+pub(crate) fn altered(dir: &Path) -> Result<Vec<Altered>, StoreError> {
     let Some(seal) = read(dir)? else { return Ok(Vec::new()) };
     let mut altered = Vec::new();
     for name in seal.files.keys() {
         for (offset, length) in compare(dir, &seal, name, 0)? {
-            altered.push((name.clone(), offset, length));
+            altered.push(Altered { file: name.clone(), offset, length });
         }
     }
     Ok(altered)
@@ -274,15 +275,16 @@ mod tests {
         let path = dir.path().join("db");
         fs::write(&path, vec![7; 3 * BLOCK_BYTES + 10]).unwrap();
         write(dir.path(), 1, 2, 3).unwrap();
+        let one = |offset, length| vec![Altered { file: "db".into(), offset, length }];
         assert_eq!(altered(dir.path()).unwrap(), vec![]);
         let mut bytes = fs::read(&path).unwrap();
         bytes[BLOCK_BYTES + 5] = 8;
         fs::write(&path, &bytes).unwrap();
         let block = BLOCK_BYTES as u64;
-        assert_eq!(altered(dir.path()).unwrap(), vec![("db".into(), block, block)]);
+        assert_eq!(altered(dir.path()).unwrap(), one(block, block));
         fs::write(&path, &bytes[..BLOCK_BYTES]).unwrap();
-        assert_eq!(altered(dir.path()).unwrap(), vec![("db".into(), block, 2 * block + 10)]);
+        assert_eq!(altered(dir.path()).unwrap(), one(block, 2 * block + 10));
         fs::remove_file(&path).unwrap();
-        assert_eq!(altered(dir.path()).unwrap(), vec![("db".into(), 0, 3 * block + 10)]);
+        assert_eq!(altered(dir.path()).unwrap(), one(0, 3 * block + 10));
     }
 }

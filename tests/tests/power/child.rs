@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lucid_store::{Batch, DataDir, Options, Store, VolumeId};
+use lucid_store::{Batch, DataDir, Options, Relocated, Store, StoreError, VolumeId};
 
 use super::disk::Seeded;
 use super::ledger::{KEPT_EVERY, KEYS, Ledger};
@@ -75,12 +75,6 @@ pub fn verify(path: &Path, volume_bytes: u64, ledger: &Ledger) -> Result<(usize,
             return Err(format!("record {n} is not in volume {volume}"));
         }
     }
-    for n in &ledger.anywhere {
-        let ids = volumes.ids();
-        if !ids.iter().any(|id| is_good(*n, id.0).unwrap_or(false)) {
-            return Err(format!("kept record {n} is in none of {ids:?}"));
-        }
-    }
     let databases = databases(&data);
     let mut seen_under_way = (0, 0);
     let (way_database, way_change, way_keys) = ledger.under_way.clone().unwrap_or((9, 0, vec![]));
@@ -132,7 +126,7 @@ pub fn verify(path: &Path, volume_bytes: u64, ledger: &Ledger) -> Result<(usize,
     if !blobs.is_empty() {
         return Err(format!("blobs are not empty: {blobs:?}"));
     }
-    let promises = ledger.records.len() + ledger.anywhere.len() + ledger.keys.len();
+    let promises = ledger.records.len() + ledger.keys.len();
     Ok((promises, seen_under_way.0 > 0))
 }
 
@@ -238,12 +232,14 @@ pub fn write(path: &Path, volume_bytes: u64, seed: u64, mut next: u64) -> Result
                         let digits = std::str::from_utf8(&key[7..]).unwrap_or("1");
                         digits.parse::<u64>().is_ok_and(|n| n % KEPT_EVERY == 0)
                     };
-                    volumes.remove(*oldest, &mut keep).map(|relocated| {
-                        for (key, home) in relocated.moved {
+                    let mut settle = |relocated: &Relocated| {
+                        for (key, home) in &relocated.moved {
                             let digits = String::from_utf8_lossy(&key[7..]).into_owned();
                             println!("moved {} {}", digits.parse::<u64>().unwrap_or(0), home.0);
                         }
-                    })
+                        Ok::<(), StoreError>(())
+                    };
+                    volumes.remove(*oldest, &mut keep, &mut settle).map(drop)
                 }
                 _ => Ok(()),
             },
@@ -259,7 +255,7 @@ fn say_stored(volume: VolumeId, records: &[u64]) {
     println!("stored {} {}", volume.0, list.join(" "));
 }
 
-fn goes_on(step: Result<(), lucid_store::StoreError>) -> ControlFlow<()> {
+fn goes_on(step: Result<(), StoreError>) -> ControlFlow<()> {
     match step {
         Ok(()) => ControlFlow::Continue(()),
         // The power is gone; the kill is on its way.

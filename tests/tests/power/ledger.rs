@@ -3,7 +3,7 @@
 //! The writer says what it is about to do and what was acknowledged, one line each; after the
 //! cut a fresh process is given the promises and looks whether they were kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Keys used in the key-value databases; few, so that they are overwritten often.
@@ -16,8 +16,6 @@ pub const KEPT_EVERY: u64 = 7;
 pub struct Ledger {
     /// Acknowledged records and their volume.
     pub records: BTreeMap<u64, u64>,
-    /// Records whose volume was being removed: to be found anywhere.
-    pub anywhere: BTreeSet<u64>,
     /// The last acknowledged change of a key, by database.
     pub keys: BTreeMap<(u8, u64), u64>,
     /// The batch that was under way: database, change number, keys.
@@ -51,15 +49,12 @@ impl Ledger {
                 }
             }
             ("removing", [volume]) => {
-                let gone: Vec<u64> =
-                    self.records.extract_if(.., |_, v| v == volume).map(|(n, _)| n).collect();
-                self.anywhere.extend(gone.into_iter().filter(|n| n % KEPT_EVERY == 0));
+                // Kept records stay where they are until it is said where they went.
+                self.records.retain(|n, v| v != volume || n % KEPT_EVERY == 0);
             }
             ("moved", [record, volume]) => {
-                self.anywhere.remove(record);
                 self.records.insert(*record, *volume);
             }
-            ("anywhere", records) => self.anywhere.extend(records),
             ("key", [database, key, change]) => {
                 self.keys.insert((*database as u8, *key), *change);
             }
@@ -73,9 +68,6 @@ impl Ledger {
         let mut text = format!("next {}\n", self.next);
         for (record, volume) in &self.records {
             let _ = writeln!(text, "stored {volume} {record}");
-        }
-        for record in &self.anywhere {
-            let _ = writeln!(text, "anywhere {record}");
         }
         for ((database, key), change) in &self.keys {
             let _ = writeln!(text, "key {database} {key} {change}");
