@@ -125,7 +125,7 @@ fn volume(
     }
     for Altered { file, offset, length } in &scrub.altered {
         let what = format!(
-            "{file} of volume {volume} changed after it was sealed, in the {length} bytes at {offset}"
+            "{file} of volume {volume} changed after it was sealed, in {length} bytes at {offset}"
         );
         found.push(plain(what));
     }
