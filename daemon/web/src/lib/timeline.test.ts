@@ -1,5 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { crossed, cut, holesOf, mediaOf, place, segmentsOf, segmentsOfSession, span, ticks, wallOf } from "./timeline";
+import {
+  crossed,
+  cut,
+  fitted,
+  holesOf,
+  mediaOf,
+  place,
+  segmentsOf,
+  segmentsOfSession,
+  span,
+  ticks,
+  wallOf,
+} from "./timeline";
 
 const T0 = Date.parse("2026-11-21T12:00:00Z");
 /** Ten one-second fragments, a 20 s hole, five more: the player sees 15 s, the wall clock 35 s. */
@@ -99,6 +111,15 @@ describe("span and axis", () => {
       { fromMs: T0 + 5_000, toMs: T0 + 10_000 },
       { fromMs: T0 + 30_000, toMs: T0 + 31_000 },
     ]);
+  });
+  it("draws a gap over the whole stretch it stands for, and leaves others alone", () => {
+    const segments = segmentsOf(fragments);
+    const declared = holesOf([{ ...gap, length_s: 19.2 }]);
+    expect(fitted(declared, segments)).toEqual([
+      { fromMs: T0 + 10_000, toMs: T0 + 30_000, lengthS: 19.2, reason: gap.reason },
+    ]);
+    const elsewhere = holesOf([{ ...gap, at: "2026-11-21T12:00:03Z", length_s: 4 }]);
+    expect(fitted(elsewhere, segments)).toEqual(elsewhere);
   });
   it("drops gap records that make no sense", () => {
     expect(holesOf([gap, { ...gap, at: "?" }, { ...gap, length_s: 0 }])).toHaveLength(1);

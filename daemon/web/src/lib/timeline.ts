@@ -13,6 +13,8 @@ export interface Segment {
 export interface Hole {
   fromMs: number;
   toMs: number;
+  /** The length the record declares, in seconds. */
+  lengthS: number;
   reason: string;
 }
 
@@ -52,7 +54,7 @@ export function segmentsOfSession(session: Pick<Session, "started_at" | "duratio
   const out: Segment[] = [];
   let wall = start;
   let media = 0;
-  for (const hole of [...holes, { fromMs: end, toMs: end, reason: "" }]) {
+  for (const hole of [...holes, { fromMs: end, toMs: end }]) {
     const upTo = Math.min(hole.fromMs, end);
     if (upTo > wall) {
       out.push({ mediaS: media, wallMs: wall, lengthS: (upTo - wall) / 1000 });
@@ -68,10 +70,29 @@ export function holesOf(gaps: readonly Gap[]): Hole[] {
   return gaps
     .map((gap) => {
       const fromMs = Date.parse(gap.at);
-      return { fromMs, toMs: fromMs + gap.length_s * 1000, reason: gap.reason };
+      return { fromMs, toMs: fromMs + gap.length_s * 1000, lengthS: gap.length_s, reason: gap.reason };
     })
     .filter((hole) => Number.isFinite(hole.fromMs) && hole.toMs > hole.fromMs)
     .sort((a, b) => a.fromMs - b.fromMs);
+}
+
+/** Clocks of source and device disagree by less than this about where a gap ends. */
+const SLACK_MS = 2000;
+
+/** Draws each gap over the whole stretch without a picture that it stands for, so that no sliver is left unexplained. */
+export function fitted(holes: readonly Hole[], segments: readonly Segment[]): Hole[] {
+  return holes.map((hole) => {
+    let { fromMs, toMs } = hole;
+    for (let i = 1; i < segments.length; i += 1) {
+      const before = segments[i - 1];
+      const after = segments[i];
+      if (before === undefined || after === undefined) continue;
+      const end = before.wallMs + before.lengthS * 1000;
+      const near = Math.abs(end - hole.fromMs) < SLACK_MS && Math.abs(after.wallMs - hole.toMs) < SLACK_MS;
+      if (near && after.wallMs > end) [fromMs, toMs] = [end, after.wallMs];
+    }
+    return { ...hole, fromMs, toMs };
+  });
 }
 
 /** Wall time of a player position; null when nothing is known. */
