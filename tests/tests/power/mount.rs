@@ -85,7 +85,11 @@ pub fn mount_as(
 impl Mounted {
     /// Takes the disk out. Nobody may have files open any more.
     pub fn take(self) -> Disk {
-        self.session.umount_and_join().unwrap();
+        match self.session.umount_and_join() {
+            // The kernel may end the connection before the serving thread hears of the unmount.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+            other => other.unwrap(),
+        }
         std::mem::replace(&mut self.state.lock().unwrap().disk, Disk::new())
     }
 }
