@@ -1,7 +1,7 @@
 //! The recorder: takes what a source gives, seals it, makes it durable, and carries a session
 //! through its states.
 //!
-//! [`writer`] decides and [`run`] acts. Nothing here knows the chain: what must be anchored goes to
+//! `writer` decides and `run` acts. Nothing here knows the chain: what must be anchored goes to
 //! an [`Anchor`].
 
 mod run;

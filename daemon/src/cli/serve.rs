@@ -18,10 +18,10 @@ use crate::exit::{Exit, Failure};
 pub struct Options {
     #[command(flatten)]
     config: ConfigOptions,
-    /// Address of plain HTTP, or off [default: [::]:8080]
+    /// Address of plain HTTP, or off; all addresses, port 8080, by default
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
-    /// Address of HTTPS, or off [default: [::]:8081]
+    /// Address of HTTPS, or off; all addresses, port 8081, by default
     #[arg(long, value_name = "ADDRESS:PORT")]
     https: Option<String>,
     /// error, warn, info, debug, trace, or a filter such as lucid=debug,info [default: info]
