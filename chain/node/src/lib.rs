@@ -1,7 +1,7 @@
 //! Drives the ledger: takes transactions in, makes blocks, keeps them, and gives proofs out.
 //!
-//! [`Node`] is the handle. Behind it [`core`](core) holds ledger, mempool and block store and knows
-//! how a block is proposed, guarded, signed and committed; [`solo`](solo) decides when, for a chain
+//! [`Node`] is the handle. Behind it `core` holds ledger, mempool and block store and knows
+//! how a block is proposed, guarded, signed and committed; `solo` decides when, for a chain
 //! of one validator. A consensus engine with peers replaces `solo` alone.
 #![forbid(unsafe_code)]
 
