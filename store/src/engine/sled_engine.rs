@@ -52,7 +52,8 @@ pub struct SledEngine {
     name: String,
     path: PathBuf,
     log: File,
-    db: sled::Db,
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
     spaces: RwLock<HashMap<u32, Option<sled::Tree>>>,
 }
 
@@ -86,7 +87,7 @@ impl SledEngine {
             name: name.into(),
             path: path.into(),
             log,
-            db,
+            db: Some(db),
             spaces: RwLock::new(spaces),
         };
         if purpose != Use::SealedVolume {
@@ -99,21 +100,43 @@ impl SledEngine {
     /// The tree of a space, if the space exists or `make` says to make it.
     fn tree(&self, space: u32, make: bool) -> Result<Option<sled::Tree>, StoreError> {
         if space == DEFAULT_SPACE {
-            return Ok(Some((*self.db).clone()));
+            return Ok(Some((**self.db()?).clone()));
         }
         match self.spaces.read().unwrap_or_else(PoisonError::into_inner).get(&space) {
             Some(Some(tree)) => return Ok(Some(tree.clone())),
             None if !make => return Ok(None),
             Some(None) | None => {}
         }
-        let tree = self.caught(|| self.db.open_tree(space.to_be_bytes()))?;
+        let db = self.db()?;
+        let tree = self.caught(|| db.open_tree(space.to_be_bytes()))?;
         let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
         spaces.insert(space, Some(tree.clone()));
         Ok(Some(tree))
     }
 
+    fn db(&self) -> Result<&sled::Db, StoreError> {
+        self.db.as_ref().ok_or(StoreError::Closed)
+    }
+
     fn caught<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
         caught(&self.name, &self.path, call)
+    }
+}
+
+impl Drop for SledEngine {
+    /// sled syncs its log when it is dropped and panics when the disk refuses; that must not take
+    /// the writing thread with it. What was acknowledged is synced already.
+    fn drop(&mut self) {
+        let spaces = std::mem::take(self.spaces.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let db = self.db.take();
+        let closed = caught(&self.name, &self.path, || {
+            drop(spaces);
+            drop(db);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!(database = self.name, %error, "closed with an error");
+        }
     }
 }
 
@@ -172,7 +195,8 @@ impl Engine for SledEngine {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.caught(|| self.db.flush())?;
+        let db = self.db()?;
+        self.caught(|| db.flush())?;
         self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))
     }
 }

@@ -145,6 +145,34 @@ pub fn refusal(path: &Path, reserve_bytes: u64) -> String {
     }
 }
 
+/// What the store says when the disk goes away under it and stays away: it must answer every
+/// append with an error, not fall over. Gives the last answer.
+pub fn outlive_the_disk(path: &Path) -> String {
+    const APPENDS_MAX: u64 = 10_000;
+    const AFTER_THE_FIRST_ERROR: u32 = 5;
+    let data = match open(path, 1 << 20) {
+        Ok(data) => data,
+        Err(problem) => return problem,
+    };
+    let mut last = String::from("no error");
+    let mut errors = 0;
+    for n in 0..APPENDS_MAX {
+        match data.volumes().append(vec![record(n)]) {
+            Ok(_) => {}
+            Err(StoreError::Closed) => return "the writer is gone".into(),
+            Err(error) => {
+                errors += 1;
+                last = error.to_string();
+            }
+        }
+        if errors > AFTER_THE_FIRST_ERROR {
+            break;
+        }
+    }
+    drop(data);
+    last
+}
+
 /// Files in any `blobs/` directory; the engine never syncs those.
 fn blobs(path: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

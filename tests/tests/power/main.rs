@@ -43,6 +43,10 @@ fn main() -> ExitCode {
             println!("{}", child::refusal(Path::new(&args[2]), args[3].parse().unwrap()));
             ExitCode::SUCCESS
         }
+        Some("power-outlive") => {
+            println!("{}", child::outlive_the_disk(Path::new(&args[2])));
+            ExitCode::SUCCESS
+        }
         Some("power-write") => child_write(&args[2..]),
         // What test runners ask of every test binary.
         Some("--list") => ExitCode::SUCCESS,
@@ -97,6 +101,7 @@ struct Figures {
 fn run() -> ExitCode {
     disk::check_model();
     check_refusals();
+    check_outliving();
     let cuts = number("LUCID_POWER_CUTS", CUTS);
     let first = number("LUCID_POWER_SEED", 1);
     let began = Instant::now();
@@ -151,6 +156,24 @@ fn check_refusals() {
         disk = mounted.take();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.starts_with(expected), "{condition:?}: {said}");
+    }
+}
+
+/// A disk that goes away and stays away: appends are answered with errors, and nothing falls over.
+fn check_outliving() {
+    let work = tempfile::tempdir().unwrap();
+    let at = work.path().join("mount");
+    std::fs::create_dir(&at).unwrap();
+    for left in [150, 200, 300, 400] {
+        let mounted = mount::mount(Disk::new(), &at, Some(left), None);
+        let output = Command::new(env::current_exe().unwrap())
+            .arg("power-outlive")
+            .arg(at.join("data"))
+            .output()
+            .unwrap();
+        drop(mounted.take());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.starts_with("cannot ") && output.status.success(), "{left}: {said}");
     }
 }
 
