@@ -158,6 +158,13 @@ impl Shared {
         }
     }
 
+    /// Closes a volume's database; whoever needs it next opens it again.
+    pub(super) fn close(&self, volume: VolumeId) {
+        if let Ok(slot) = self.slot(volume) {
+            slot.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+
     /// Marks an open sealed volume as just used. The current volume is not in the list.
     fn touch(&self, volume: VolumeId) {
         let mut open = lock(&self.open);

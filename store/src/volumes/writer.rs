@@ -129,7 +129,9 @@ impl Writer {
             }
         };
         if let Err(error) = self.shared.with(volume, |open| open.append(records)) {
-            // After a failed write the engine is in an unknown state: go on in a fresh volume.
+            // After a failed write the engine is in an unknown state: go on in a fresh volume, and
+            // let a reader that comes before the sealer open this one anew.
+            self.shared.close(volume);
             let what = format!("volume was closed early: {error}");
             self.shared.report(Incident { volume, what, quarantined: None });
             self.seal(None);
