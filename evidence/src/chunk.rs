@@ -1,6 +1,11 @@
 //! Chunks: up to 10 MiB of a session's media in sealed pieces, with a header that is a leaf of the
 //! session's tree.
 
+mod open;
+
+pub(crate) use open::ChunkOpener;
+pub use open::open_chunk;
+
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::seal::{self, ChunkKey, PIECE_MAX_BYTES, PieceAddress, SealError, SessionSecret};
 use crate::tree::leaf_hash;
@@ -277,43 +282,6 @@ pub enum ChunkError {
         /// What differs.
         problem: &'static str,
     },
-}
-
-/// Opens all pieces of a chunk from its framed bytes and returns the plaintext.
-pub fn open_chunk(
-    header: &ChunkHeader,
-    key: &ChunkKey,
-    sealed: &[u8],
-) -> Result<Vec<u8>, ChunkError> {
-    let mut plaintext =
-        Vec::with_capacity(header.plaintext_bytes as usize + seal::PIECE_OVERHEAD_BYTES);
-    let mut at = 0;
-    let mut piece = 0;
-    let mut ended = false;
-    let mismatch = |problem| ChunkError::Mismatch { chunk: header.index, problem };
-    while at < sealed.len() {
-        if ended {
-            return Err(mismatch("pieces follow the last one"));
-        }
-        let frame = seal::read_frame(&sealed[at..], header.index, piece)?;
-        key.open_into(&header.address(piece), &frame, &mut plaintext)?;
-        if plaintext.len() as u64 > header.plaintext_bytes {
-            return Err(mismatch("more plaintext than its header says"));
-        }
-        ended = frame.is_last();
-        at += frame.length;
-        piece += 1;
-    }
-    if !ended {
-        return Err(mismatch("its last piece is missing"));
-    }
-    if piece != header.pieces {
-        return Err(mismatch("another number of pieces than its header says"));
-    }
-    if plaintext.len() as u64 != header.plaintext_bytes {
-        return Err(mismatch("less plaintext than its header says"));
-    }
-    Ok(plaintext)
 }
 
 /// Seals a chunk piece by piece as its media arrives.

@@ -108,6 +108,16 @@ pub struct OpenedPiece {
     pub last: bool,
 }
 
+/// A piece opened where it lay, or into the buffer for what was compressed.
+pub(crate) struct PieceInPlace<'b> {
+    /// The plaintext.
+    pub(crate) plaintext: &'b [u8],
+    /// Whether it is the chunk's last.
+    pub(crate) last: bool,
+    /// Bytes its frame took.
+    pub(crate) length: usize,
+}
+
 impl SessionSecret {
     /// Length in bytes.
     pub const LEN: usize = 32;
@@ -264,6 +274,31 @@ impl ChunkKey {
             out.extend(plaintext.ok_or(SealError::Compression { chunk, piece })?);
         }
         Ok(())
+    }
+
+    /// Opens the frame at the start of `sealed` without copying it; the bytes are sealed no more.
+    /// A compressed piece is unpacked into `unpacked`.
+    pub(crate) fn open_in_place<'b>(
+        &self,
+        at: &PieceAddress,
+        sealed: &'b mut [u8],
+        unpacked: &'b mut Vec<u8>,
+    ) -> Result<PieceInPlace<'b>, SealError> {
+        let (chunk, piece) = (at.chunk, at.piece);
+        let Frame { flags, length, .. } = read_frame(sealed, chunk, piece)?;
+        let aad = Aad::from(associated_data(at, flags));
+        let body = &mut sealed[FRAME_HEAD_BYTES..length];
+        let opened = self
+            .cipher(&at.nonce)
+            .and_then(|c| c.open_in_place(nonce(at, flags), aad, body).ok())
+            .ok_or(SealError::Authentication { chunk, piece })?;
+        let plaintext = if flags & FLAG_COMPRESSED != 0 {
+            *unpacked = decompress(opened).ok_or(SealError::Compression { chunk, piece })?;
+            unpacked.as_slice()
+        } else {
+            opened
+        };
+        Ok(PieceInPlace { plaintext, last: flags & FLAG_LAST != 0, length })
     }
 }
 

@@ -5,10 +5,10 @@ use super::read::{ReadAt, Reader};
 use super::write::open_prefix;
 use super::zip::Entry;
 use super::{KEYS, VideoLayout, VideoPart, chunk_name, video_name};
-use crate::chunk::{self, ChunkHeader, HEADER_MAX_BYTES, MediaKind};
+use crate::chunk::{ChunkHeader, ChunkOpener, HEADER_MAX_BYTES, MediaKind};
 use crate::manifest::{GapRecord, Manifest};
 use crate::proof::{DisclosedKeys, Proof};
-use crate::seal::{ChunkKey, PIECE_OVERHEAD_BYTES, SEALED_PIECE_MAX_BYTES};
+use crate::seal::{ChunkKey, PIECE_MAX_BYTES, PIECE_OVERHEAD_BYTES, SEALED_PIECE_MAX_BYTES};
 use crate::{Finding, Hash, Verdict};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -203,11 +203,11 @@ impl Reader<'_> {
         let results: Vec<Checked> = included
             .par_iter()
             .enumerate()
-            .map(|(at, one)| {
+            .map_init(Buffers::default, |buffers, (at, one)| {
                 let key = keys.and_then(|keys| keys.keys.get(one.place));
                 let part = layout.parts.get(at).copied().flatten();
                 let video = part.and_then(|part| videos.get(part.video)?.as_ref());
-                let checked = check(source, one, key, part.zip(video));
+                let checked = check(source, one, key, part.zip(video), buffers);
                 let sealed = one.header.sealed_bytes;
                 progress(done.fetch_add(sealed, Ordering::Relaxed) + sealed, total);
                 checked
@@ -316,44 +316,75 @@ struct Checked {
     video_crc: Option<crc32fast::Hasher>,
 }
 
-/// Checks the sealed bytes of one chunk, and its plaintext where there is a key.
+/// Room to check a chunk in, reused from chunk to chunk: together it stays in a core's cache.
+#[derive(Default)]
+struct Buffers {
+    /// Sealed bytes: the beginning of a piece left from the block before, and a block.
+    sealed: Vec<u8>,
+    /// A stretch of the MP4.
+    video: Vec<u8>,
+}
+
+/// Checks the sealed bytes of one chunk and, where there is a key, what they hold.
 fn check(
     source: &dyn ReadAt,
     one: &Included,
     key: Option<&ChunkKey>,
     video: Option<(VideoPart, &Entry)>,
+    buffers: &mut Buffers,
 ) -> Checked {
-    match check_sealed(source, one, key.is_some()) {
+    match check_bytes(source, one, key, video, buffers) {
+        Ok(video_crc) => Checked { finding: None, video_crc },
         Err(finding) => Checked { finding: Some(finding), video_crc: None },
-        Ok(sealed) => match key {
-            None => Checked { finding: None, video_crc: None },
-            Some(key) => match check_open(source, one, key, &sealed, video) {
-                Err(finding) => Checked { finding: Some(finding), video_crc: None },
-                Ok(video_crc) => Checked { finding: None, video_crc },
-            },
-        },
     }
 }
 
-/// Hashes the entry block by block; returns the sealed bytes if they are wanted.
-fn check_sealed(source: &dyn ReadAt, one: &Included, keep: bool) -> Result<Vec<u8>, Finding> {
+/// Hashes, opens and compares block by block, each while it is in the cache; returns the CRC-32 of
+/// the part of the MP4. What is wrong with the sealed bytes is said before what is wrong with the
+/// key, and that before what is wrong with the MP4.
+fn check_bytes(
+    source: &dyn ReadAt,
+    one: &Included,
+    key: Option<&ChunkKey>,
+    video: Option<(VideoPart, &Entry)>,
+    buffers: &mut Buffers,
+) -> Result<Option<crc32fast::Hasher>, Finding> {
     let header = &one.header;
-    let bad = |text: &str| tampered("chunks", format!("chunk {}: {text}", header.index));
+    let index = header.index;
+    let bad = |text: &str| tampered("chunks", format!("chunk {index}: {text}"));
+    let committed = key.is_none_or(|key| key.commitment() == header.key_commitment);
+    let mut opener = key.filter(|_| committed).map(|key| ChunkOpener::new(header, key));
+    let mut opened = Ok(());
+    let mut shown = video.map(|(part, entry)| VideoCheck::new(index, part, entry));
     let mut crc = crc32fast::Hasher::new();
     crc.update(&one.head);
     let mut hasher = blake3::Hasher::new();
     let length = header.sealed_bytes as usize;
-    let mut buffer = vec![0; if keep { length } else { length.min(BLOCK_BYTES) }];
-    let mut at = 0;
+    buffers.sealed.resize(BLOCK_BYTES + SEALED_PIECE_MAX_BYTES, 0);
+    let (mut at, mut left) = (0, 0);
     while at < length {
-        let block = BLOCK_BYTES.min(length - at);
-        let slice = if keep { &mut buffer[at..at + block] } else { &mut buffer[..block] };
+        let end = left + BLOCK_BYTES.min(length - at);
+        let block = &mut buffers.sealed[left..end];
         source
-            .read_at(one.sealed_offset() + at as u64, slice)
-            .map_err(|error| unread("chunks", format!("chunk {}", header.index), &error))?;
-        crc.update(slice);
-        hasher.update(slice);
-        at += block;
+            .read_at(one.sealed_offset() + at as u64, block)
+            .map_err(|error| unread("chunks", format!("chunk {index}"), &error))?;
+        crc.update(block);
+        hasher.update(block);
+        at += block.len();
+        left = 0;
+        let Some(open) = opener.as_mut().filter(|_| opened.is_ok()) else { continue };
+        let result = open.open(&mut buffers.sealed[..end], at < length, |offset, plaintext| {
+            if let Some(shown) = &mut shown {
+                shown.compare(source, offset, plaintext, &mut buffers.video);
+            }
+        });
+        match result {
+            Ok(taken) => {
+                buffers.sealed.copy_within(taken..end, 0);
+                left = end - taken;
+            }
+            Err(error) => opened = Err(error),
+        }
     }
     if *hasher.finalize().as_bytes() != header.sealed_hash.0 {
         return Err(bad("its sealed bytes do not have the hash in its header"));
@@ -361,44 +392,68 @@ fn check_sealed(source: &dyn ReadAt, one: &Included, keep: bool) -> Result<Vec<u
     if crc.finalize() != one.entry.crc {
         return Err(bad("its entry does not have its CRC-32"));
     }
-    Ok(buffer)
+    if !committed {
+        let text = format!("chunk {index}: the key is not the one committed to");
+        return Err(tampered("keys", text));
+    }
+    let Some(opener) = opener else { return Ok(None) };
+    opened
+        .and_then(|()| opener.finish())
+        .map_err(|error| tampered("keys", format!("chunk {index}: {error}")))?;
+    shown.map(VideoCheck::finish).transpose()
 }
 
-/// Opens the chunk and compares it with its part of the MP4; returns that part's CRC-32.
-fn check_open(
-    source: &dyn ReadAt,
-    one: &Included,
-    key: &ChunkKey,
-    sealed: &[u8],
-    video: Option<(VideoPart, &Entry)>,
-) -> Result<Option<crc32fast::Hasher>, Finding> {
-    let header = &one.header;
-    let index = header.index;
-    if key.commitment() != header.key_commitment {
-        return Err(tampered(
-            "keys",
-            format!("chunk {index}: the key is not the one committed to"),
-        ));
-    }
-    let plaintext = chunk::open_chunk(header, key, sealed)
-        .map_err(|error| tampered("keys", format!("chunk {index}: {error}")))?;
-    let Some((part, entry)) = video else { return Ok(None) };
-    let shown = &plaintext[part.skip as usize..];
-    let differs = || tampered("video", format!("{} is not what chunk {index} holds", entry.name));
-    if part.offset + part.length > entry.length {
-        return Err(differs());
-    }
-    let mut crc = crc32fast::Hasher::new();
-    let mut block = vec![0; BLOCK_BYTES.min(shown.len())];
-    for (at, expected) in (0u64..).step_by(BLOCK_BYTES).zip(shown.chunks(BLOCK_BYTES)) {
-        let found = &mut block[..expected.len()];
-        source
-            .read_at(entry.data_offset + part.offset + at, found)
-            .map_err(|error| unread("video", &entry.name, &error))?;
-        if found != expected {
-            return Err(differs());
+/// Compares a chunk's plaintext with its part of the MP4.
+struct VideoCheck<'e> {
+    chunk: u64,
+    part: VideoPart,
+    entry: &'e Entry,
+    crc: crc32fast::Hasher,
+    /// What was found first.
+    finding: Option<Finding>,
+}
+
+impl<'e> VideoCheck<'e> {
+    fn new(chunk: u64, part: VideoPart, entry: &'e Entry) -> Self {
+        let mut check =
+            VideoCheck { chunk, part, entry, crc: crc32fast::Hasher::new(), finding: None };
+        if part.offset + part.length > entry.length {
+            check.finding = Some(check.differs());
         }
-        crc.update(expected);
+        check
     }
-    Ok(Some(crc))
+
+    fn differs(&self) -> Finding {
+        let text = format!("{} is not what chunk {} holds", self.entry.name, self.chunk);
+        tampered("video", text)
+    }
+
+    /// `plaintext` stands at `offset` of the chunk; what is before the part is not in the MP4.
+    fn compare(
+        &mut self,
+        source: &dyn ReadAt,
+        offset: u64,
+        plaintext: &[u8],
+        buffer: &mut Vec<u8>,
+    ) {
+        let skip = self.part.skip.saturating_sub(offset).min(plaintext.len() as u64);
+        let expected = &plaintext[skip as usize..];
+        if self.finding.is_some() || expected.is_empty() {
+            return;
+        }
+        if buffer.len() < expected.len() {
+            buffer.resize(PIECE_MAX_BYTES, 0);
+        }
+        let found = &mut buffer[..expected.len()];
+        let at = self.part.offset + (offset + skip - self.part.skip);
+        match source.read_at(self.entry.data_offset + at, found) {
+            Err(error) => self.finding = Some(unread("video", &self.entry.name, &error)),
+            Ok(()) if found != expected => self.finding = Some(self.differs()),
+            Ok(()) => self.crc.update(expected),
+        }
+    }
+
+    fn finish(self) -> Result<crc32fast::Hasher, Finding> {
+        self.finding.map_or(Ok(self.crc), Err)
+    }
 }
