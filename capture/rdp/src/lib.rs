@@ -1,12 +1,14 @@
 //! Recorded desktops: who may enter, what they may do there, what is written down of it, and in
 //! which state a connection is.
 //!
-//! What stands here is pure: time, randomness and bytes come in as arguments. [`policy`] says what
-//! a session allows, [`credential`] who may open it, [`controller`] carries it through its states,
-//! and [`event`] is what the recording keeps beside the picture.
+//! What decides is pure: time, randomness and bytes come in as arguments. [`policy`] says what a
+//! session allows, [`credential`] who may open it, [`controller`] carries it through its states,
+//! and [`event`] is what the recording keeps beside the picture. [`desktop`] is the machine's side:
+//! definitions, ports, and the X server of each desktop.
 #![forbid(unsafe_code)]
 
 pub mod controller;
 pub mod credential;
+pub mod desktop;
 pub mod event;
 pub mod policy;
