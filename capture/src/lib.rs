@@ -19,6 +19,7 @@ pub mod mux;
 pub mod recorder;
 pub mod recovery;
 pub mod retention;
+pub mod screen;
 pub mod source;
 pub mod uri;
 
