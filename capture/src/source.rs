@@ -152,13 +152,13 @@ pub enum SourceError {
         /// The device.
         device: String,
     },
-    /// The X display does not answer.
-    #[error(
-        "screen :{display} cannot be opened: is an x server there, and may this user connect to it?"
-    )]
+    /// The X display cannot be grabbed.
+    #[error("screen :{display} cannot be opened: {detail}")]
     Screen {
         /// Number of the display.
         display: u16,
+        /// What was tried and what would help.
+        detail: String,
     },
     /// Its name is not known.
     #[error("host {host} is not known: check the name, or use its address")]

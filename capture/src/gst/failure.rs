@@ -35,7 +35,7 @@ pub(super) fn explain(shared: &Shared, message: &gst::message::Error) -> SourceE
             }
         }
         SourceKind::Screen { display } if !shared.has_pictures() => {
-            SourceError::Screen { display: *display }
+            SourceError::Screen { display: *display, detail }
         }
         SourceKind::V4l2 { device } => {
             let device = device.display().to_string();

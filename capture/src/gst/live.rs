@@ -1,4 +1,4 @@
-//! Sources on this machine: the demo picture, X displays, V4L2 and libcamera cameras.
+//! Sources on this machine: the demo picture, V4L2 and libcamera cameras.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,6 @@ use super::modes::{Format, Limits, best, modes};
 use super::tap::Shared;
 use crate::source::SourceError;
 use crate::uri::{SourceUri, TestPicture};
-
-/// Pictures a second taken of a screen, at most.
-const SCREEN_FPS: u32 = 15;
 
 /// A test picture that says what it is, with a running clock; ticks if asked.
 pub(super) fn test(
@@ -57,35 +54,6 @@ pub(super) fn test(
         }
     }
     Ok(())
-}
-
-/// An X display, pointer included.
-pub(super) fn screen(
-    pipeline: &gst::Pipeline,
-    shared: &Arc<Shared>,
-    display: u16,
-) -> Result<(), SourceError> {
-    let source = make("ximagesrc")?;
-    source.set_property("display-name", format!(":{display}"));
-    source.set_property("use-damage", false);
-    source.set_property("show-pointer", true);
-    // Opening the display here gives its size and a clear error.
-    if source.set_state(gst::State::Ready).is_err() {
-        return Err(SourceError::Screen { display });
-    }
-    let fps = shared.options.max_fps.clamp(1, SCREEN_FPS);
-    let size = source
-        .static_pad("src")
-        .map(|pad| Picture::from_caps(&pad.query_caps(None), shared))
-        .unwrap_or(Picture { width: 0, height: 0, fps });
-    let shape = Picture { fps, ..size };
-    let caps = gst::Caps::builder("video/x-raw")
-        .field("framerate", gst::Fraction::new(side(fps), 1))
-        .build();
-    let mut elements = vec![source, filter(&caps)?];
-    elements.extend(encode::raw_video(shared, shape, false, None)?);
-    shared.claim_video();
-    chain(pipeline, &shared.name, &elements)
 }
 
 /// A V4L2 camera: its own H.264 if it has any, else raw or MJPEG, whichever gives the better

@@ -11,6 +11,7 @@ mod file;
 mod live;
 mod modes;
 mod rtsp;
+mod screen;
 mod tap;
 
 use std::sync::{Arc, OnceLock};
@@ -99,7 +100,9 @@ pub fn open(uri: &SourceUri, options: &StreamOptions) -> Result<Stream, SourceEr
             file::preroll(&stream.pipeline, &stream.shared, repeat)?;
         }
         SourceKind::Test(picture) => live::test(&stream.pipeline, &stream.shared, picture)?,
-        SourceKind::Screen { display } => live::screen(&stream.pipeline, &stream.shared, *display)?,
+        SourceKind::Screen { display } => {
+            screen::build(&stream.pipeline, &stream.shared, *display)?
+        }
         SourceKind::V4l2 { device } => live::v4l2(&stream.pipeline, &stream.shared, device)?,
         SourceKind::Libcamera { id } => {
             live::libcamera(&stream.pipeline, &stream.shared, id.as_deref())?;

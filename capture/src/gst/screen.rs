@@ -1,0 +1,131 @@
+//! An X display as a source: pictures when something changes, pointer included.
+//!
+//! The grabber works in the thread of the element that asks for data; stopping the pipeline joins
+//! it. A lost server fails the run like any other source, and the recorder tries again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::{AppSrc, AppSrcCallbacks, AppStreamType};
+
+use super::element::{chain, filter, make};
+use super::encode::{self, Picture};
+use super::tap::Shared;
+use crate::screen::{Cursor, Frame, Grabber, ScreenAddress, ScreenError};
+use crate::source::SourceError;
+
+/// Pictures a second taken of a screen, at most.
+const MAX_FPS: u32 = 15;
+/// A screen on which nothing happens gives a picture this often, so that fragments end in time and
+/// a crash costs no more than elsewhere.
+const STILL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Builds the pipeline of an X display.
+pub(super) fn build(
+    pipeline: &gst::Pipeline,
+    shared: &Arc<Shared>,
+    display: u16,
+) -> Result<(), SourceError> {
+    let grabber = Grabber::connect(&ScreenAddress::local(display))
+        .map_err(|e| SourceError::Screen { display, detail: e.to_string() })?;
+    let fps = shared.options.max_fps.clamp(1, MAX_FPS);
+    let (width, height) = grabber.size();
+    let shape = Picture { width: width.into(), height: height.into(), fps }.fitted(shared);
+    let source = AppSrc::builder()
+        .caps(&caps(grabber.frame()))
+        .format(gst::Format::Time)
+        .is_live(true)
+        .do_timestamp(true)
+        .stream_type(AppStreamType::Stream)
+        .build();
+    let for_errors = Arc::clone(shared);
+    let mut camera =
+        Camera { grabber, interval: Duration::from_secs(1) / fps, pointer: None, last: None };
+    let mut failed = false;
+    source.set_callbacks(
+        AppSrcCallbacks::builder()
+            .need_data(move |source, _| {
+                if failed {
+                    return;
+                }
+                if let Err(error) = camera.shoot(source) {
+                    failed = true;
+                    for_errors.fail(SourceError::BrokeOff {
+                        source_name: for_errors.name.clone(),
+                        detail: error.to_string(),
+                    });
+                }
+            })
+            .build(),
+    );
+    // A display that changes its size is fitted into the picture it began with.
+    let fitted = gst::Caps::builder("video/x-raw")
+        .field("width", i32::try_from(shape.width).unwrap_or(2))
+        .field("height", i32::try_from(shape.height).unwrap_or(2))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build();
+    let mut elements = vec![source.upcast(), make("videoscale")?, filter(&fitted)?];
+    elements.extend(encode::raw_video(shared, shape, false, None)?);
+    shared.claim_video();
+    chain(pipeline, &shared.name, &elements)
+}
+
+/// What is between two pictures.
+struct Camera {
+    grabber: Grabber,
+    /// Least time between two pictures.
+    interval: Duration,
+    /// The pointer of the last picture.
+    pointer: Option<Cursor>,
+    /// When the last picture was taken.
+    last: Option<Instant>,
+}
+
+impl Camera {
+    /// Waits for the next picture's time and sends it on.
+    fn shoot(&mut self, source: &AppSrc) -> Result<(), ScreenError> {
+        let mut resized = false;
+        let pointer = match self.last {
+            None => self.grabber.cursor()?,
+            Some(last) => {
+                let next = last + self.interval;
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                loop {
+                    // Pointers are not reported; they are looked at.
+                    let left = (last + STILL_INTERVAL).saturating_duration_since(Instant::now());
+                    let damage = self.grabber.wait(left.min(self.interval))?;
+                    resized |= damage.resized;
+                    let pointer = self.grabber.cursor()?;
+                    if !damage.is_empty() || pointer != self.pointer || left.is_zero() {
+                        break pointer;
+                    }
+                }
+            }
+        };
+        let frame = self.grabber.frame();
+        if resized {
+            source.set_caps(Some(&caps(frame)));
+        }
+        let mut pixels = frame.pixels.to_vec();
+        if let Some(pointer) = &pointer {
+            pointer.draw(&mut pixels, frame.width.into(), frame.height.into(), frame.stride);
+        }
+        self.pointer = pointer;
+        self.last = Some(Instant::now());
+        // Refused only by a pipeline that is being stopped.
+        let _ = source.push_buffer(gst::Buffer::from_mut_slice(pixels));
+        Ok(())
+    }
+}
+
+/// Caps of a frame; the rate varies.
+fn caps(frame: Frame<'_>) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", "BGRx")
+        .field("width", i32::from(frame.width))
+        .field("height", i32::from(frame.height))
+        .field("framerate", gst::Fraction::new(0, 1))
+        .build()
+}
