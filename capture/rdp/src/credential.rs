@@ -6,8 +6,10 @@
 //! it; once the session is over the credential is used up. Only a hash of the secret is kept: it
 //! has 128 random bits, which cannot be tried out, so one keyed hash is enough.
 
+mod register;
 mod throttle;
 
+pub use register::{CREDENTIALS_MAX, Register, RegisterError, SignInError, SignedIn};
 pub use throttle::{FAILURES_FREE, Throttle, WAIT_FIRST_US, WAIT_MAX_US};
 
 use crate::policy::{POLICY_MAX_BYTES, Policy, PolicyError};
