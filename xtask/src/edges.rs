@@ -97,6 +97,12 @@ const ROWS: &[Row] = &[
         because: "the daemon meets the payment process on a socket and never sees a TRON type",
     },
     Row {
+        member: "tron-node",
+        ours: &["tron-protobuf"],
+        never: &["lucid*", "sled", "gstreamer*"],
+        because: "the simulated TRON node is for anybody and checks the payment process from outside",
+    },
+    Row {
         member: "lucid-tests",
         ours: &["*"],
         never: &[],

@@ -2,8 +2,8 @@
 //!
 //! Addresses, transaction ids and hashes are strings here, and nothing in this crate can sign, read
 //! or check them: that is the business of the process behind the socket. Amounts are integers of
-//! the smallest unit, [`MicroUsdt`] and [`Sun`], in JSON as whole numbers; times are milliseconds since
-//! 1970 UTC. A failure is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) [`Problem`].
+//! the smallest unit, [`MicroUsdt`] and [`Sun`], in JSON as whole numbers; times are milliseconds
+//! since 1970 UTC. A failure is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) [`Problem`].
 
 #![forbid(unsafe_code)]
 
