@@ -1,0 +1,305 @@
+//! What the records add up to: every payout, its history, and the live transactions.
+
+use super::record::{Attempt, Entry, Record};
+use super::types::{Address, Millis, PayoutId, Request, TxId, Usdt};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Milliseconds of a day.
+pub const DAY: Millis = 86_400_000;
+
+/// Where a payout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Accepted, waits for its turn.
+    Requested,
+    /// Waits for something; the cause says for what.
+    Held,
+    /// A second person approved.
+    Approved,
+    /// A transaction is signed and durable.
+    Signed,
+    /// A node took it.
+    Broadcast,
+    /// It is in a block.
+    Seen,
+    /// The transfer is solidified. Final.
+    Confirmed,
+    /// Ended without paying; the cause says why.
+    Failed,
+    /// The transaction died; another one follows.
+    Expired,
+}
+
+impl State {
+    /// The state's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Requested => "requested",
+            State::Held => "held",
+            State::Approved => "approved",
+            State::Signed => "signed",
+            State::Broadcast => "broadcast",
+            State::Seen => "seen",
+            State::Confirmed => "confirmed",
+            State::Failed => "failed",
+            State::Expired => "expired",
+        }
+    }
+}
+
+/// One step of a payout's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The state entered.
+    pub state: State,
+    /// When.
+    pub at: Millis,
+    /// Why.
+    pub cause: Cow<'static, str>,
+}
+
+/// One payout.
+#[derive(Clone, Debug)]
+pub struct Payout {
+    /// What was asked.
+    pub request: Request,
+    /// Its batch, if it came in one.
+    pub batch: Option<String>,
+    /// A second person must approve.
+    pub second: bool,
+    /// Who approved.
+    pub approved_by: Option<String>,
+    /// Every state with time and cause, oldest first; never empty.
+    pub history: Vec<Change>,
+    /// Its transactions, oldest first.
+    pub attempts: Vec<TxId>,
+    /// USDT moved by a transaction that failed; then nobody may try again.
+    pub moved: Usdt,
+    /// A person ended it; that is final.
+    pub cancelled: bool,
+}
+
+impl Payout {
+    /// The state it is in.
+    pub fn state(&self) -> State {
+        self.history.last().map_or(State::Requested, |change| change.state)
+    }
+
+    /// Why it is in that state.
+    pub fn cause(&self) -> &str {
+        self.history.last().map_or("", |change| &change.cause)
+    }
+
+    fn enter(&mut self, state: State, at: Millis, cause: impl Into<Cow<'static, str>>) {
+        self.history.push(Change { state, at, cause: cause.into() });
+    }
+}
+
+/// A live transaction.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// What was signed.
+    pub attempt: Attempt,
+    /// When.
+    pub at: Millis,
+    /// The last answer to a broadcast.
+    pub answer: Option<(bool, String)>,
+    /// A node took it at some time.
+    pub taken: bool,
+    /// The block it was seen in.
+    pub seen: Option<u64>,
+}
+
+/// Everything, derived from the records alone.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// Every payout.
+    pub payouts: HashMap<PayoutId, Payout>,
+    /// Payouts that wait for a transaction, in the order they came.
+    pub waiting: BTreeMap<u64, PayoutId>,
+    /// Live transactions.
+    pub live: BTreeMap<TxId, Live>,
+    /// Approvals of payees: hash and expiry.
+    pub kyc: HashMap<Address, ([u8; 32], Millis)>,
+    /// The latest timestamp used.
+    pub last_timestamp: Millis,
+    /// The highest block with a receipt of ours.
+    pub last_block: u64,
+    /// What was signed and not expired, per day and payee.
+    pub spent: BTreeMap<(u64, Address), Usdt>,
+    txids: BTreeSet<[u8; 8]>,
+    order: HashMap<PayoutId, u64>,
+    sequence: u64,
+}
+
+impl Book {
+    /// Signed on `day` to everybody.
+    pub fn spent_on(&self, day: u64) -> Usdt {
+        let from = (day, Address([0; 21]));
+        let to = (day, Address([0xff; 21]));
+        Usdt(self.spent.range(from..=to).map(|(_, amount)| amount.0).sum())
+    }
+
+    /// Net amounts of live transactions: not to be spent again.
+    pub fn reserved(&self) -> Usdt {
+        Usdt(self.live.values().map(|live| live.attempt.net.0).sum())
+    }
+
+    /// Whether this transaction id was ever used here (its first 8 bytes decide).
+    pub fn knows(&self, txid: &TxId) -> bool {
+        self.txids.contains(&short(txid))
+    }
+
+    fn wait(&mut self, id: PayoutId) {
+        let sequence = *self.order.entry(id).or_insert_with(|| {
+            self.sequence += 1;
+            self.sequence
+        });
+        self.waiting.insert(sequence, id);
+    }
+
+    fn leave(&mut self, id: &PayoutId) {
+        if let Some(sequence) = self.order.get(id) {
+            self.waiting.remove(sequence);
+        }
+    }
+
+    fn enter(
+        &mut self,
+        attempt: &Attempt,
+        state: State,
+        at: Millis,
+        cause: impl Into<Cow<'static, str>>,
+    ) {
+        let cause = cause.into();
+        for share in &attempt.shares {
+            if let Some(payout) = self.payouts.get_mut(&share.payout) {
+                payout.enter(state, at, cause.clone());
+            }
+        }
+    }
+
+    /// Adds one record. Records come from the engine, or from the journal that it wrote.
+    pub fn apply(&mut self, entry: &Entry) {
+        let at = entry.at;
+        match &entry.record {
+            Record::Requested { request, batch, second } => {
+                let id = request.id();
+                let mut payout = Payout {
+                    request: request.clone(),
+                    batch: batch.clone(),
+                    second: *second,
+                    approved_by: None,
+                    history: Vec::with_capacity(5),
+                    attempts: Vec::with_capacity(1),
+                    moved: Usdt(0),
+                    cancelled: false,
+                };
+                payout.enter(State::Requested, at, "the request was accepted");
+                if *second {
+                    payout.enter(State::Held, at, "waits for a second person's approval");
+                }
+                self.payouts.insert(id, payout);
+                self.wait(id);
+            }
+            Record::Approved { payout: id, by } => {
+                if let Some(payout) = self.payouts.get_mut(id) {
+                    payout.approved_by = Some(by.clone());
+                    payout.enter(State::Approved, at, format!("approved by {by}"));
+                }
+            }
+            Record::Cancelled { payout: id, by, cause } => {
+                self.leave(id);
+                if let Some(payout) = self.payouts.get_mut(id) {
+                    payout.cancelled = true;
+                    payout.enter(State::Failed, at, format!("cancelled by {by}: {cause}"));
+                }
+            }
+            Record::Retried { payout: id, by } => {
+                self.wait(*id);
+                if let Some(payout) = self.payouts.get_mut(id) {
+                    payout.enter(State::Requested, at, format!("tried again by {by}"));
+                }
+            }
+            Record::Held { payout: id, cause } => {
+                if let Some(payout) = self.payouts.get_mut(id) {
+                    payout.enter(State::Held, at, cause.clone());
+                }
+            }
+            Record::Kyc { payee, kyc, expires } => {
+                self.kyc.insert(*payee, (*kyc, *expires));
+            }
+            Record::Signed(attempt) => {
+                self.last_timestamp = self.last_timestamp.max(attempt.timestamp);
+                self.txids.insert(short(&attempt.txid));
+                for share in &attempt.shares {
+                    self.leave(&share.payout);
+                    if let Some(payout) = self.payouts.get_mut(&share.payout) {
+                        payout.attempts.push(attempt.txid);
+                        payout.enter(State::Signed, at, "signed, not yet taken by a node");
+                    }
+                }
+                self.spent.entry((at / DAY, attempt.to)).or_default().0 += attempt.net.0;
+                let live =
+                    Live { attempt: attempt.clone(), at, answer: None, taken: false, seen: None };
+                self.live.insert(attempt.txid, live);
+            }
+            Record::Broadcast { txid, taken, answer } => {
+                let Some(live) = self.live.get_mut(txid) else { return };
+                let first = *taken && !live.taken;
+                live.taken |= *taken;
+                live.answer = Some((*taken, answer.clone()));
+                let (attempt, seen) = (live.attempt.clone(), live.seen.is_some());
+                if first && !seen {
+                    self.enter(&attempt, State::Broadcast, at, "a node took the transaction");
+                }
+            }
+            Record::Seen { txid, block } => {
+                let Some(live) = self.live.get_mut(txid) else { return };
+                live.seen = Some(*block);
+                let attempt = live.attempt.clone();
+                self.enter(&attempt, State::Seen, at, format!("in block {block}, not yet solid"));
+            }
+            Record::Confirmed { txid, block, .. } => {
+                let Some(live) = self.live.remove(txid) else { return };
+                self.last_block = self.last_block.max(*block);
+                let cause = format!("solidified in block {block}");
+                self.enter(&live.attempt, State::Confirmed, at, cause);
+            }
+            Record::Failed { txid, block, moved, cause, .. } => {
+                let Some(live) = self.live.remove(txid) else { return };
+                self.last_block = self.last_block.max(*block);
+                self.unspend(&live);
+                for share in &live.attempt.shares {
+                    if let Some(payout) = self.payouts.get_mut(&share.payout) {
+                        payout.moved = *moved;
+                    }
+                }
+                self.enter(&live.attempt, State::Failed, at, cause.clone());
+            }
+            Record::Expired { txid, block, .. } => {
+                let Some(live) = self.live.remove(txid) else { return };
+                self.unspend(&live);
+                let cause = format!("no block took it in time; block {block} proves it");
+                self.enter(&live.attempt, State::Expired, at, cause);
+                for share in &live.attempt.shares {
+                    self.wait(share.payout);
+                }
+            }
+            Record::Funded { .. } => {}
+        }
+    }
+
+    fn unspend(&mut self, live: &Live) {
+        if let Some(spent) = self.spent.get_mut(&(live.at / DAY, live.attempt.to)) {
+            spent.0 = spent.0.saturating_sub(live.attempt.net.0);
+        }
+    }
+}
+
+fn short(txid: &TxId) -> [u8; 8] {
+    let mut short = [0; 8];
+    short.copy_from_slice(&txid.0[..8]);
+    short
+}
