@@ -7,9 +7,13 @@
 pub mod book;
 pub mod driver;
 pub mod engine;
+pub mod hot;
 pub mod kyc;
 pub mod policy;
 pub mod record;
 pub mod rules;
 pub mod types;
 pub mod wallet;
+
+#[cfg(test)]
+mod tests;

@@ -32,10 +32,26 @@ macro_rules! hex_id {
     };
 }
 
-hex_id!(
-    /// A TRON account: `0x41` and 20 bytes; shown in hex.
-    Address, 21
-);
+/// A TRON account: `0x41` and 20 bytes; shown as base58check.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Address(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 21]);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match crate::tron::Address::from_bytes(&self.0) {
+            Ok(address) => address.fmt(f),
+            Err(_) => self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 hex_id!(
     /// A transaction id: SHA-256 of its raw data.
     TxId, 32
