@@ -4,7 +4,8 @@
 //! What decides is pure: time, randomness and bytes come in as arguments. [`policy`] says what a
 //! session allows, [`credential`] who may open it, [`controller`] carries it through its states,
 //! and [`event`] is what the recording keeps beside the picture. [`desktop`] is the machine's side:
-//! definitions, ports, and the X server of each desktop.
+//! definitions, ports, and the X server of each desktop. [`server`] speaks RDP, and [`session`] is
+//! where it meets the rest.
 #![forbid(unsafe_code)]
 
 pub mod controller;
@@ -12,3 +13,5 @@ pub mod credential;
 pub mod desktop;
 pub mod event;
 pub mod policy;
+pub mod server;
+pub mod session;
