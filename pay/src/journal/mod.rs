@@ -96,8 +96,8 @@ pub struct Journal<M> {
     poisoned: bool,
 }
 
-fn header_check(previous: &[u8; HASH], start: &[u8]) -> [u8; 4] {
-    let mut hasher = blake3::Hasher::new_derive_key(CONTEXT_HEADER);
+fn header_check(base: &blake3::Hasher, previous: &[u8; HASH], start: &[u8]) -> [u8; 4] {
+    let mut hasher = base.clone();
     hasher.update(previous).update(start);
     let mut check = [0; 4];
     hasher.finalize_xof().fill(&mut check);
@@ -169,6 +169,7 @@ impl<M: Medium> Journal<M> {
             }
         }
         let base = blake3::Hasher::new_derive_key(CONTEXT_FRAME);
+        let header_base = blake3::Hasher::new_derive_key(CONTEXT_HEADER);
         let (mut head, mut next, mut len) = ([0; HASH], 0u64, 0u64);
         let mut left: u64;
         let mut wrong = None;
@@ -188,7 +189,7 @@ impl<M: Medium> Journal<M> {
                 let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
                 let length = length as usize;
                 let sequence = header[4..12].try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
-                if header_check(&head, &header[..12]) != header[12..]
+                if header_check(&header_base, &head, &header[..12]) != header[12..]
                     || sequence != next
                     || length > PAYLOAD_BYTES_MAX
                 {
@@ -269,7 +270,8 @@ impl<M: Medium> Journal<M> {
         let mut frame = Vec::with_capacity(HEADER + payload.len() + HASH);
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&self.next.to_be_bytes());
-        let check = header_check(&self.head, &frame);
+        let check =
+            header_check(&blake3::Hasher::new_derive_key(CONTEXT_HEADER), &self.head, &frame);
         frame.extend_from_slice(&check);
         let base = blake3::Hasher::new_derive_key(CONTEXT_FRAME);
         let hash = frame_hash(&base, &self.head, &frame, payload);

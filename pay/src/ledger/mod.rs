@@ -5,7 +5,7 @@ mod statement;
 
 pub use statement::{Line, Statement};
 
-use crate::payout::record::{Attempt, Entry, Record};
+use crate::payout::record::{Entry, Record, Share};
 use crate::payout::types::{Address, Millis, PayoutId, TxId, Usdt};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -52,7 +52,7 @@ pub struct Row {
 pub struct Ledger {
     rows: Vec<Row>,
     owed: HashMap<PayoutId, (Address, Usdt)>,
-    live: HashMap<TxId, Attempt>,
+    live: HashMap<TxId, (Address, Vec<Share>)>,
     funded: HashSet<TxId>,
 }
 
@@ -112,11 +112,11 @@ impl Ledger {
                     let id = Some(share.payout);
                     self.post(at, id, owed, Account::UnderWay, share.gross.0);
                 }
-                self.live.insert(attempt.txid, attempt.clone());
+                self.live.insert(attempt.txid, (attempt.to, attempt.shares.clone()));
             }
             Record::Confirmed { txid, burned_sun, .. } => {
-                let Some(attempt) = self.live.remove(txid) else { return };
-                for share in &attempt.shares {
+                let Some((_, shares)) = self.live.remove(txid) else { return };
+                for share in &shares {
                     let id = Some(share.payout);
                     let net = share.gross.0 - share.fee.0;
                     self.post(at, id, Account::UnderWay, Account::Wallet, net);
@@ -125,11 +125,11 @@ impl Ledger {
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
             Record::Failed { txid, burned_sun, moved, .. } => {
-                let Some(attempt) = self.live.remove(txid) else { return };
+                let Some((to, shares)) = self.live.remove(txid) else { return };
                 if moved.0 == 0 {
-                    self.back(at, &attempt);
+                    self.back(at, to, &shares);
                 } else {
-                    for share in &attempt.shares {
+                    for share in &shares {
                         let id = Some(share.payout);
                         self.post(at, id, Account::UnderWay, Account::Disputed, share.gross.0);
                     }
@@ -138,8 +138,8 @@ impl Ledger {
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
             Record::Expired { txid, .. } => {
-                if let Some(attempt) = self.live.remove(txid) {
-                    self.back(at, &attempt);
+                if let Some((to, shares)) = self.live.remove(txid) {
+                    self.back(at, to, &shares);
                 }
             }
             Record::Funded { amount, txid } => {
@@ -156,9 +156,9 @@ impl Ledger {
         }
     }
 
-    fn back(&mut self, at: Millis, attempt: &Attempt) {
-        for share in &attempt.shares {
-            let owed = Account::Owed(attempt.to);
+    fn back(&mut self, at: Millis, to: Address, shares: &[Share]) {
+        for share in shares {
+            let owed = Account::Owed(to);
             self.post(at, Some(share.payout), Account::UnderWay, owed, share.gross.0);
         }
     }

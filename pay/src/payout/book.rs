@@ -1,6 +1,6 @@
 //! What the records add up to: every payout, its history, and the live transactions.
 
-use super::record::{Attempt, Entry, Record};
+use super::record::{Attempt, Entry, Record, Share};
 use super::types::{Address, Millis, PayoutId, Request, TxId, Usdt};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -167,13 +167,13 @@ impl Book {
 
     fn enter(
         &mut self,
-        attempt: &Attempt,
+        shares: &[Share],
         state: State,
         at: Millis,
         cause: impl Into<Cow<'static, str>>,
     ) {
         let cause = cause.into();
-        for share in &attempt.shares {
+        for share in shares {
             if let Some(payout) = self.payouts.get_mut(&share.payout) {
                 payout.enter(state, at, cause.clone());
             }
@@ -250,22 +250,22 @@ impl Book {
                 let first = *taken && !live.taken;
                 live.taken |= *taken;
                 live.answer = Some((*taken, answer.clone()));
-                let (attempt, seen) = (live.attempt.clone(), live.seen.is_some());
+                let (shares, seen) = (live.attempt.shares.clone(), live.seen.is_some());
                 if first && !seen {
-                    self.enter(&attempt, State::Broadcast, at, "a node took the transaction");
+                    self.enter(&shares, State::Broadcast, at, "a node took the transaction");
                 }
             }
             Record::Seen { txid, block } => {
                 let Some(live) = self.live.get_mut(txid) else { return };
                 live.seen = Some(*block);
-                let attempt = live.attempt.clone();
-                self.enter(&attempt, State::Seen, at, format!("in block {block}, not yet solid"));
+                let shares = live.attempt.shares.clone();
+                self.enter(&shares, State::Seen, at, format!("in block {block}, not yet solid"));
             }
             Record::Confirmed { txid, block, .. } => {
                 let Some(live) = self.live.remove(txid) else { return };
                 self.last_block = self.last_block.max(*block);
                 let cause = format!("solidified in block {block}");
-                self.enter(&live.attempt, State::Confirmed, at, cause);
+                self.enter(&live.attempt.shares, State::Confirmed, at, cause);
             }
             Record::Failed { txid, block, moved, cause, .. } => {
                 let Some(live) = self.live.remove(txid) else { return };
@@ -276,13 +276,13 @@ impl Book {
                         payout.moved = *moved;
                     }
                 }
-                self.enter(&live.attempt, State::Failed, at, cause.clone());
+                self.enter(&live.attempt.shares, State::Failed, at, cause.clone());
             }
             Record::Expired { txid, block, .. } => {
                 let Some(live) = self.live.remove(txid) else { return };
                 self.unspend(&live);
                 let cause = format!("no block took it in time; block {block} proves it");
-                self.enter(&live.attempt, State::Expired, at, cause);
+                self.enter(&live.attempt.shares, State::Expired, at, cause);
                 for share in &live.attempt.shares {
                     self.wait(share.payout);
                 }
