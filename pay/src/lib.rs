@@ -6,6 +6,7 @@
 //! of the journal's records.
 #![forbid(unsafe_code)]
 
+pub mod gateway;
 pub mod journal;
 pub mod ledger;
 pub mod node;

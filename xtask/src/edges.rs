@@ -100,7 +100,7 @@ const ROWS: &[Row] = &[
         member: "tron-node",
         ours: &["tron-protobuf"],
         never: &["lucid*", "sled", "gstreamer*"],
-        because: "the simulated TRON node is for anybody and checks the payment process from outside",
+        because: "the simulated TRON node is for anybody; it checks payments from outside",
     },
     Row {
         member: "lucid-tests",

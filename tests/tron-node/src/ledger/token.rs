@@ -1,5 +1,5 @@
-//! A TRC-20 as USDT is one: six decimals, an owner's fee, a pause, a blacklist, and a `transfer` that
-//! returns false although it worked.
+//! A TRC-20 as USDT is one: six decimals, a fee for its owner, a pause, a blacklist, and a
+//! `transfer` that returns false although it worked.
 
 use super::params::Params;
 use crate::address::{Address, keccak};
