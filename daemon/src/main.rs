@@ -24,6 +24,7 @@ mod logging;
 mod machine;
 mod metrics;
 mod notify;
+mod payments;
 mod playlist;
 mod recordings;
 mod sealed_file;

@@ -230,6 +230,23 @@ pub const KEYS: &[Key] = &[
         },
         show: |config| config.panel.lines.button.to_string(),
     },
+    Key {
+        name: "payments.socket",
+        help: "socket of lucid-pay, an absolute path, or off",
+        set: |config, value| {
+            let text = value.text()?;
+            config.payments_socket = match PathBuf::from(&text) {
+                _ if text == "off" => None,
+                path if path.is_absolute() => Some(path),
+                _ => return Err("expected an absolute path or off".into()),
+            };
+            Ok(())
+        },
+        show: |config| {
+            let path = config.payments_socket.as_ref().map(|path| path.to_string_lossy());
+            quoted(path.as_deref().unwrap_or("off"))
+        },
+    },
 ];
 
 fn gpio_line(value: &Value) -> Result<u8, String> {

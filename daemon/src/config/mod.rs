@@ -52,6 +52,8 @@ pub struct Config {
     pub record: Record,
     /// Light and button.
     pub panel: PanelConfig,
+    /// Socket of the payment process; `None` is no payments.
+    pub payments_socket: Option<PathBuf>,
 }
 
 /// Listeners and their limits.
@@ -141,6 +143,7 @@ impl Default for Config {
             metrics_loopback: false,
             log: Log { level: "info".into(), format: LogFormat::Auto },
             panel: PanelConfig::default(),
+            payments_socket: None,
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
         }
     }

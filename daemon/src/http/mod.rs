@@ -11,6 +11,7 @@ mod health;
 pub mod listen;
 mod media;
 mod openapi;
+mod payments;
 pub mod problem;
 pub mod rate;
 pub mod sessions;
@@ -41,6 +42,7 @@ use crate::events::Events;
 use crate::exports::Exports;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
+use crate::payments::Payments;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
@@ -104,6 +106,8 @@ pub struct Shared {
     lists: sessions::Lists,
     inits: media::Inits,
     health: evidence::Kept,
+    /// The way to the payment process.
+    pub payments: Payments,
     /// Counters.
     pub metrics: Metrics,
     /// Cancelled when the daemon stops; endless answers end with it.
@@ -164,6 +168,7 @@ impl Parts {
             run: time::now_us() as u32,
             requests: AtomicU64::new(0),
             stop: CancellationToken::new(),
+            payments: Payments::new(self.config.payments_socket.as_deref()),
             metrics: Metrics::new(),
             config: self.config,
             auth: self.auth,
@@ -195,6 +200,7 @@ pub fn router(app: &App) -> Router {
             .merge(media::routes())
             .merge(exports::routes())
             .merge(chain::routes())
+            .merge(payments::routes())
             .merge(evidence::routes()),
     );
     let api = api

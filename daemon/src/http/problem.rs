@@ -100,6 +100,12 @@ kinds! {
     Busy = "busy", SERVICE_UNAVAILABLE, "Too much to do at once";
     /// The answer took longer than a request may.
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The answer took too long";
+    /// The configuration names no payment process.
+    PaymentsOff = "payments-off", SERVICE_UNAVAILABLE, "Payments are off";
+    /// The payment process does not answer.
+    PaymentsDown = "payments-down", SERVICE_UNAVAILABLE, "The payment process does not answer";
+    /// The payment process says no.
+    PaymentRefused = "payment-refused", CONFLICT, "The payment process refuses that";
     /// A fault of the device, written to its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The device failed to answer";
 }
