@@ -1,6 +1,6 @@
 //! Input of the client, in our words: which key, which button, where.
 
-use ironrdp_core::{DecodeResult, decode};
+use ironrdp_core::{DecodeResult, decode, invalid_field_err};
 use ironrdp_pdu::input::fast_path::{FastPathInput, FastPathInputEvent, KeyboardFlags};
 use ironrdp_pdu::input::mouse::PointerFlags;
 use ironrdp_pdu::input::mouse_x::PointerXFlags;
@@ -62,6 +62,10 @@ pub enum Input {
 /// # Errors
 /// Bytes that are none.
 pub fn fast_path(bytes: &[u8]) -> DecodeResult<Vec<Input>> {
+    // The decoder takes the length it is told for at least that of the header.
+    if said_length(bytes) != Some(bytes.len()) {
+        return Err(invalid_field_err!("length", "it is not that of the message"));
+    }
     let input: FastPathInput = decode(bytes)?;
     let mut out = Vec::new();
     for event in input.input_events() {
@@ -83,6 +87,17 @@ pub fn fast_path(bytes: &[u8]) -> DecodeResult<Vec<Input>> {
         }
     }
     Ok(out)
+}
+
+/// The length in the header of fast-path input: one byte, or two if its first bit is set.
+fn said_length(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [_, first, second, ..] if first & 0x80 != 0 => {
+            Some(usize::from(u16::from_be_bytes([first & 0x7f, *second])))
+        }
+        [_, first, ..] if first & 0x80 == 0 => Some(usize::from(*first)),
+        _ => None,
+    }
 }
 
 /// Reads slow-path input.
