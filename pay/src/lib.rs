@@ -12,3 +12,4 @@ pub mod ledger;
 pub mod node;
 pub mod payout;
 pub mod tron;
+pub mod wallet;

@@ -1,6 +1,6 @@
 //! Calldata: selector and arguments in words of 32 bytes (Solidity ABI). Any function signature of
-//! addresses, integers, booleans, bytes, strings and arrays of them, so that a router's ABI can be
-//! configured.
+//! addresses, integers, booleans, bytes and strings, so that a router's ABI can be configured.
+//! Arrays and tuples are refused as unknown types.
 
 use super::hex::{self, HexError};
 use super::{Address, keccak256};
