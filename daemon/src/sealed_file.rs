@@ -28,6 +28,7 @@ pub struct SealedFile {
     file: File,
     cipher: XChaCha20Poly1305,
     length: u64,
+    mark: [u8; 16],
     /// The block read last: small reads mostly come in order.
     last: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
 }
@@ -74,8 +75,10 @@ impl SealedWriter {
     /// From the file system.
     pub fn finish(mut self) -> io::Result<SealedFile> {
         self.store()?;
+        let mut mark = [0; 16];
+        getrandom::fill(&mut mark).map_err(io::Error::other)?;
         let last = Mutex::new(None);
-        Ok(SealedFile { file: self.file, cipher: self.cipher, length: self.length, last })
+        Ok(SealedFile { file: self.file, cipher: self.cipher, length: self.length, mark, last })
     }
 
     fn store(&mut self) -> io::Result<()> {
@@ -137,6 +140,13 @@ impl Seek for SealedWriter {
         let inside = wanted.filter(|at| *at <= self.length);
         self.at = inside.ok_or(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end"))?;
         Ok(self.at)
+    }
+}
+
+impl SealedFile {
+    /// A random number that no other file has, and this one keeps: its bytes never change.
+    pub fn mark(&self) -> u128 {
+        u128::from_be_bytes(self.mark)
     }
 }
 

@@ -129,6 +129,7 @@ fn a_claimed_device_shows_a_live_picture_and_exports_what_it_recorded() {
     assert_eq!(bundle.header("content-type"), Some("application/zip"));
     assert!(bundle.header("content-disposition").unwrap().contains(".lucid"));
     assert_eq!(bundle.body.len() as u64, made["bytes"].as_u64().unwrap());
+    a_broken_off_download_goes_on(&owner, &path, &bundle);
     assert_eq!(upload(&owner, &bundle.body)["verdict"], "valid");
     let mut changed = bundle.body.clone();
     let middle = changed.len() / 2;
@@ -149,6 +150,52 @@ fn a_claimed_device_shows_a_live_picture_and_exports_what_it_recorded() {
     owner.call("GET", &live, None).is_problem("session-deleted");
     owner.call("GET", &address(first), None).is_problem("session-deleted");
     owner.call("POST", "/exports", Some(json!({"session_id": id}))).is_problem("session-deleted");
+}
+
+/// Ranges of a bundle are what the RFC says they are, and put together they are the bundle.
+fn a_broken_off_download_goes_on(owner: &Owner, path: &str, whole: &Answer) {
+    let path = format!("/api/v1{path}/download");
+    let bearer = format!("Bearer {}", owner.token);
+    let ask = |method: &str, more: &[(&str, &str)]| {
+        let headers = [&[("Authorization", bearer.as_str())], more].concat();
+        owner.daemon.send(method, &path, &headers, None)
+    };
+    let (bytes, size) = (&whole.body, whole.body.len());
+    let etag = whole.header("etag").unwrap();
+    assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+
+    // Parts that lie across blocks of the sealed file and across what is sent at a time.
+    let cut = (size / 2).max(1);
+    let mut joined = Vec::new();
+    for (range, first, last) in
+        [(format!("bytes=0-{}", cut - 1), 0, cut - 1), (format!("bytes={cut}-"), cut, size - 1)]
+    {
+        let part = ask("GET", &[("Range", &range), ("If-Range", etag)]);
+        assert_eq!(part.status, 206, "{}", part.head);
+        let place = format!("bytes {first}-{last}/{size}");
+        assert_eq!(part.header("content-range"), Some(place.as_str()));
+        assert_eq!(part.header("content-length"), Some((last - first + 1).to_string().as_str()));
+        assert_eq!(part.header("etag"), Some(etag));
+        assert_eq!(part.header("content-type"), Some("application/zip"));
+        joined.extend(part.body);
+    }
+    assert!(joined == *bytes);
+    let tail = ask("GET", &[("Range", "bytes=-7")]);
+    assert_eq!((tail.status, &tail.body[..]), (206, &bytes[size - 7..]));
+
+    let outside = ask("GET", &[("Range", &format!("bytes={size}-"))]);
+    assert_eq!(outside.status, 416);
+    outside.is_problem("range-not-satisfiable");
+    assert_eq!(outside.header("content-range"), Some(format!("bytes */{size}").as_str()));
+    for more in [
+        &[("Range", "bytes=0-1,4-5")][..],
+        &[("Range", "bytes=0-1"), ("If-Range", "\"another\"")],
+        &[("Range", "lines=0-1")],
+    ] {
+        let all = ask("GET", more);
+        assert_eq!((all.status, all.header("content-range")), (200, None), "{more:?}");
+        assert!(all.body == *bytes, "{more:?}");
+    }
 }
 
 fn upload(owner: &Owner, bundle: &[u8]) -> Value {

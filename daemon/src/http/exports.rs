@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::extract::{JsonBody, Path};
 use super::problem::{Kind, Problem, ProblemDocument};
+use super::range::{Wanted, wanted};
 use super::sessions::{blocking, session_id};
 use super::time::Rfc3339;
 use crate::auth::{Action, SignedIn};
@@ -164,16 +165,20 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The bundle of a finished export.
+/// The bundle of a finished export, or one range of its bytes.
 #[utoipa::path(get, path = "/exports/{id}/download", tag = "exports",
     params(("id" = String, Path)),
     responses((status = 200, content_type = "application/zip", body = Vec<u8>),
+        (status = 206, content_type = "application/zip", body = Vec<u8>),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, body = ProblemDocument, content_type = "application/problem+json")))]
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 416, body = ProblemDocument, content_type = "application/problem+json")))]
 async fn download(
     State(app): State<App>,
     who: SignedIn,
     Path(id): Path<String>,
+    method: Method,
+    asked: HeaderMap,
 ) -> Result<Response, Problem> {
     who.may(Action::Operate)?;
     let export = find(&app, &id)?;
@@ -181,14 +186,32 @@ async fn download(
         let detail = format!("the export is {}", export.state.as_str());
         return Err(Problem::new(Kind::ExportNotDone, detail));
     };
+    let (size, etag) = (file.size(), format!("\"{:032x}\"", file.mark()));
+    let (status, from, to) = match wanted(&method, &asked, size, &etag) {
+        Wanted::Whole => (StatusCode::OK, 0, size),
+        Wanted::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last + 1),
+        Wanted::Outside => {
+            let detail = format!("the bundle has {size} bytes");
+            let of = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
+            return Ok((of, Problem::new(Kind::RangeOutside, detail)).into_response());
+        }
+    };
     let subject = format!("{} {id}", export.session);
     app.auth.audit(&who.0.username, "export.download", &subject).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
-        (header::CONTENT_LENGTH, file.size().to_string()),
+        (header::CONTENT_LENGTH, (to - from).to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, etag),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", export.file_name())),
     ];
-    Ok((headers, send(file)).into_response())
+    let mut answer = (status, headers, send(file, from, to)).into_response();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let place = format!("bytes {from}-{}/{size}", to.saturating_sub(1));
+        let place = place.parse().map_err(|error| Problem::internal("naming a range", error))?;
+        answer.headers_mut().insert(header::CONTENT_RANGE, place);
+    }
+    Ok(answer)
 }
 
 /// Verify a bundle: the report that `lucid verify --json` gives.
@@ -231,9 +254,10 @@ async fn receive(app: &App, body: Body) -> Result<SealedFile, Problem> {
     writer.finish().map_err(failed)
 }
 
-fn send(file: Arc<SealedFile>) -> Body {
-    Body::from_stream(try_unfold((file, 0u64), |(file, at)| async move {
-        let left = file.size() - at;
+/// The bytes from one place up to another, which is not behind the end.
+fn send(file: Arc<SealedFile>, from: u64, to: u64) -> Body {
+    Body::from_stream(try_unfold((file, from), move |(file, at)| async move {
+        let left = to.saturating_sub(at);
         if left == 0 {
             return Ok::<_, std::io::Error>(None);
         }

@@ -13,6 +13,7 @@ mod media;
 mod openapi;
 mod payments;
 pub mod problem;
+mod range;
 pub mod rate;
 pub mod sessions;
 pub mod sources;

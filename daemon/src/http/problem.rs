@@ -83,6 +83,8 @@ kinds! {
     NoRoom = "no-room", INSUFFICIENT_STORAGE, "There is no room on the disk";
     /// As many exports as are kept.
     TooManyExports = "too-many-exports", CONFLICT, "Too many exports are kept";
+    /// No byte that was asked for is in the file.
+    RangeOutside = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range is outside the file";
     /// The export is not done.
     ExportNotDone = "export-not-done", CONFLICT, "The export cannot be downloaded yet";
     /// As many sources as a device can have.
