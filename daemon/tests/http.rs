@@ -113,6 +113,27 @@ fn a_body_of_a_gibibyte_is_refused_at_once_and_costs_no_memory() {
 }
 
 #[test]
+fn players_do_not_use_up_what_a_session_may_ask() {
+    let mut options = vec!["--set", "http.burst=3"];
+    options.extend(["--set", "http.signed_in_per_minute=1", "--set", "http.media_per_minute=1"]);
+    let daemon = start(&options);
+    let token = daemon.claim();
+    let media = "/api/v1/sessions/none/media/0-0.m4s";
+    for _ in 0..3 {
+        daemon.get(media, &token).is_problem("not-found");
+    }
+    for path in [media, "/api/v1/sessions/none/live"] {
+        let refused = daemon.get(path, &token);
+        refused.is_problem("too-many-requests");
+        assert!(refused.header("retry-after").is_some(), "{}", refused.head);
+    }
+    for _ in 0..3 {
+        assert_eq!(daemon.get("/api/v1/sources", &token).status, 200);
+    }
+    daemon.get("/api/v1/sources", &token).is_problem("too-many-requests");
+}
+
+#[test]
 fn event_listeners_are_bounded_and_hear_what_moves() {
     let daemon = start(&["--set", "http.signed_in_per_minute=0"]);
     let token = daemon.claim();

@@ -127,6 +127,15 @@ pub const KEYS: &[Key] = &[
         show: |config| config.http.signed_in_per_minute.to_string(),
     },
     Key {
+        name: "http.media_per_minute",
+        help: "playlists and segments a minute per signed-in session; 0 is no limit",
+        set: |config, value| {
+            config.http.media_per_minute = number(value)?;
+            Ok(())
+        },
+        show: |config| config.http.media_per_minute.to_string(),
+    },
+    Key {
         name: "http.burst",
         help: "API requests that may come at once before the rates bind",
         set: |config, value| {

@@ -71,6 +71,8 @@ pub struct Http {
     pub anonymous_per_minute: u32,
     /// API requests a minute per signed-in session; 0 is no limit.
     pub signed_in_per_minute: u32,
+    /// Playlists and segments a minute per signed-in session, counted apart; 0 is no limit.
+    pub media_per_minute: u32,
     /// Requests that may come at once before the rates above bind.
     pub burst: u32,
 }
@@ -137,6 +139,7 @@ impl Default for Config {
                 host_names: Vec::new(),
                 anonymous_per_minute: 100,
                 signed_in_per_minute: 1000,
+                media_per_minute: 6000,
                 burst: 200,
             },
             auth: Auth { session: Duration::from_secs(7 * 24 * 3600), attempts_per_minute: 5 },

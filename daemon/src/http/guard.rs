@@ -102,7 +102,7 @@ pub async fn api(
         Some(identity) => Caller::Session(identity.session),
         None => Caller::Anonymous(party(peer.address.ip())),
     };
-    if let Err(wait) = within_rate(&app, caller) {
+    if let Err(wait) = within_rate(&app, caller, is_media(request.method(), request.uri().path())) {
         return Problem::new(Kind::TooManyRequests, "slow down")
             .retry_after(wait.as_secs() + 1)
             .into_response();
@@ -164,9 +164,18 @@ pub fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM_BYTES).and(is_text))
 }
 
-fn within_rate(app: &App, caller: Caller) -> Result<(), Duration> {
+/// Whether a player asks: for a playlist or a segment. Paths here are without `/api/v1`.
+fn is_media(method: &Method, path: &str) -> bool {
+    let mut parts = path.strip_prefix("/sessions/").unwrap_or("").split('/').skip(1);
+    let what = [parts.next(), parts.next(), parts.next()];
+    let is_media = matches!(what, [Some("live"), None, None] | [Some("media"), Some(_), None]);
+    is_media && (method == Method::GET || method == Method::HEAD)
+}
+
+fn within_rate(app: &App, caller: Caller, media: bool) -> Result<(), Duration> {
     let table = match caller {
         Caller::Anonymous(_) => &app.anonymous,
+        Caller::Session(_) if media => &app.media,
         Caller::Session(_) => &app.signed_in,
     };
     table.lock().unwrap_or_else(PoisonError::into_inner).take(caller, Instant::now())
@@ -280,6 +289,24 @@ mod tests {
             let mut all = headers.clone();
             all.push(host);
             assert_eq!(same_origin(&request(method, &all)).is_ok(), fine, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_reading_playlists_and_segments_is_media() {
+        for (media, method, path) in [
+            (true, Method::GET, "/sessions/a/live"),
+            (true, Method::HEAD, "/sessions/a/media/playlist.m3u8"),
+            (true, Method::GET, "/sessions/a/media/1-2.m4s"),
+            (false, Method::POST, "/sessions/a/live"),
+            (false, Method::GET, "/sessions/live"),
+            (false, Method::GET, "/sessions/a"),
+            (false, Method::GET, "/sessions/a/media"),
+            (false, Method::GET, "/sessions/a/media/b/c"),
+            (false, Method::GET, "/sources/a/live"),
+            (false, Method::GET, "/exports/a/media/b"),
+        ] {
+            assert_eq!(is_media(&method, path), media, "{method} {path}");
         }
     }
 

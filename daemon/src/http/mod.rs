@@ -117,6 +117,7 @@ pub struct Shared {
     listeners: Arc<Semaphore>,
     anonymous: Mutex<RateTable<Caller>>,
     signed_in: Mutex<RateTable<Caller>>,
+    media: Mutex<RateTable<Caller>>,
     /// Distinguishes this run's request ids from those of others.
     run: u32,
     requests: AtomicU64,
@@ -153,6 +154,7 @@ impl Parts {
         Arc::new(Shared {
             anonymous: Mutex::new(RateTable::new(rate(http.anonymous_per_minute))),
             signed_in: Mutex::new(RateTable::new(rate(http.signed_in_per_minute))),
+            media: Mutex::new(RateTable::new(rate(http.media_per_minute))),
             listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
             archive: Arc::clone(&core.archive),
             node: core.node.clone(),
