@@ -29,11 +29,11 @@ fn pictures_and_sound_are_kept_as_they_are() {
     assert!(init.tracks[0].codec.starts_with("avc1.") && init.tracks[1].codec == "mp4a.40.2");
     let decoded = taken.decode();
     assert!(decoded[0].0 == "h264" && decoded[1].0 == "aac", "{decoded:?}");
-    // Whichever picture it joined at: a group is a second.
-    for fragment in taken.fragments().iter().take(4) {
-        assert!(fragment.keyframe, "{fragment:?}");
-        assert!((800_000..=1_200_000).contains(&fragment.duration_us), "{fragment:?}");
-    }
+    // Whichever picture it joined at: a group is a second, longer than a fragment may be, so it is
+    // kept in two halves once that is known.
+    let fragments = taken.fragments();
+    assert!(fragments.iter().all(|f| f.duration_us <= 900_000), "{fragments:?}");
+    assert!(fragments.iter().filter(|f| f.keyframe).count() >= 3, "{fragments:?}");
 }
 
 #[test]
