@@ -33,7 +33,7 @@ pub(super) fn test(
     // without them.
     let clock = make("clockoverlay")?;
     clock.set_property("text", "DEMO - not a camera");
-    clock.set_property("time-format", "%Y-%m-%d %H:%M:%S");
+    clock.set_property("time-format", "%Y-%m-%d %H:%M:%S %Z");
     clock.set_property("shaded-background", true);
     clock.set_property_from_str("halignment", "center");
     clock.set_property_from_str("valignment", "center");

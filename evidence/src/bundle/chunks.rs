@@ -236,8 +236,10 @@ impl Reader<'_> {
         }
         if !bad {
             let sealed: u64 = included.iter().map(|one| one.header.sealed_bytes).sum();
-            let text =
-                format!("{} chunks with {sealed} sealed bytes are unchanged", included.len());
+            let text = match included.len() {
+                1 => format!("1 chunk with {sealed} sealed bytes is unchanged"),
+                count => format!("{count} chunks with {sealed} sealed bytes are unchanged"),
+            };
             self.content.findings.pass("chunks", text);
             if keys.is_some() {
                 self.content

@@ -214,7 +214,11 @@ impl Reader<'_> {
             );
             findings.add("tree", Verdict::Tampered, text);
         } else {
-            findings.pass("tree", format!("{} chunks make the root {}", tree.size(), tree.root()));
+            let text = match tree.size() {
+                1 => format!("1 chunk makes the root {}", tree.root()),
+                size => format!("{size} chunks make the root {}", tree.root()),
+            };
+            findings.pass("tree", text);
         }
         let mut before = None;
         for bytes in &proof.checkpoints {
@@ -302,6 +306,7 @@ impl Reader<'_> {
         let total = proof.leaves.len() as u64;
         if missing == 0 && expected == found {
             let text = match total - proof.chunk_count {
+                0 if total == 1 => "the one chunk is here".to_owned(),
                 0 => format!("all {total} chunks are here"),
                 withheld => format!(
                     "{} of {total} chunks are here; {withheld} are withheld and only counted",

@@ -3,7 +3,7 @@
 //!
 //! Pure parts take bytes, time and randomness: [`seal`] is the encrypted envelope, [`record`] what
 //! stands in it, [`backup`] all wallets in one envelope, [`sheet`] the page to print. The disk is
-//! met in [`file`] and [`directory`] only.
+//! met in [`mod@file`] and [`directory`] only.
 //!
 //! A directory has one `keyring`, which holds a random key sealed under a passphrase or a key from
 //! a systemd credential, and one file per wallet, sealed under that random key. A new passphrase so
