@@ -12,6 +12,7 @@ use lucid_evidence::SessionId;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::controller::ClientId;
 use crate::event::EventKind;
 use crate::policy::Policy;
 
@@ -110,6 +111,8 @@ pub trait EventSink: Send + Sync {
 pub struct Admission {
     /// The session; recorded, and opened on the chain, before this is given out.
     pub session: SessionId,
+    /// The connection's own name, for [`Gatekeeper::left`]: a session may have several at a time.
+    pub client: ClientId,
     /// Who, as the notice and the events name the worker.
     pub user: String,
     /// Who records, for the notice.
@@ -152,5 +155,5 @@ pub trait Gatekeeper: Send + Sync {
     async fn admit(&self, attempt: Attempt) -> Result<Admission, Refused>;
 
     /// The connection of an admission is over.
-    fn left(&self, session: SessionId, ended: Ended);
+    fn left(&self, session: SessionId, client: ClientId, ended: Ended);
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lucid_evidence::SessionId;
+use lucid_rdp::controller::ClientId;
 use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::server::{Limits, RdpServer};
@@ -131,6 +132,7 @@ impl Gatekeeper for Gate {
         }
         Ok(Admission {
             session: SessionId::new(1, [1; 10]),
+            client: ClientId(1),
             user: attempt.user,
             recorded_by: "the test".into(),
             desktop: self.desktop.clone(),
@@ -142,7 +144,7 @@ impl Gatekeeper for Gate {
         })
     }
 
-    fn left(&self, _: SessionId, ended: Ended) {
+    fn left(&self, _: SessionId, _: ClientId, ended: Ended) {
         self.left.lock().unwrap().push(ended);
     }
 }

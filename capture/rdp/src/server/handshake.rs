@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use super::capabilities::offered;
 use lucid_evidence::SessionId;
 
+use crate::controller::ClientId;
 use crate::session::{Admission, Attempt, Ended, Endpoint, Gatekeeper, Refused};
 
 /// Longest user or desktop name a client may send, bytes.
@@ -115,6 +116,7 @@ pub async fn enter(
 pub struct Leave {
     gatekeeper: Arc<dyn Gatekeeper>,
     session: SessionId,
+    client: ClientId,
     ended: Ended,
 }
 
@@ -127,7 +129,7 @@ impl Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.gatekeeper.left(self.session, self.ended);
+        self.gatekeeper.left(self.session, self.client, self.ended);
     }
 }
 
@@ -190,8 +192,9 @@ impl ConnectionSetupHandler for Door {
         // what comes of it is dropped, and so told to have left.
         let decision = tokio::task::spawn_local(async move {
             let admission = gatekeeper.admit(attempt).await?;
-            let (session, ended) = (admission.session, Ended::Lost);
-            Ok::<_, Refused>((admission, Leave { gatekeeper, session, ended }))
+            let (session, client) = (admission.session, admission.client);
+            let leave = Leave { gatekeeper, session, client, ended: Ended::Lost };
+            Ok::<_, Refused>((admission, leave))
         });
         let decision = decision.await.map_err(|_| refused())?;
         self.admission = Some(decision.map_err(|_| refused())?);
