@@ -6,6 +6,7 @@
 //! in force for each request, and tells the [`EventSink`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lucid_evidence::SessionId;
@@ -64,6 +65,10 @@ pub struct RunningDesktop {
     pub width: u16,
     /// Rows.
     pub height: u16,
+    /// Where files that come in are put, and below which files may go out: a directory that the
+    /// desktop's programs and this process both can write, under the same path. None for no files,
+    /// whatever the policy says.
+    pub files: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for RunningDesktop {

@@ -199,6 +199,7 @@ impl Stage {
                 name: "bench".into(),
                 width: 1024,
                 height: 640,
+                files: None,
             },
             policy: watch::Sender::new(Arc::new(policy)),
             orders: watch::Sender::new(Order::Run),
