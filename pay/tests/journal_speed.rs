@@ -9,8 +9,9 @@ use std::time::Instant;
 
 fn entries(n: u64) -> Vec<Entry> {
     let hash = *blake3::hash(&n.to_be_bytes()).as_bytes();
-    let mut payee = Address([0x41; 21]);
-    payee.0[1..].copy_from_slice(&hash[..20]);
+    let mut payee = [0; 20];
+    payee.copy_from_slice(&hash[..20]);
+    let payee = Address::from_evm(payee);
     let request = Request {
         payee,
         amount: Usdt::whole(10),
@@ -24,10 +25,10 @@ fn entries(n: u64) -> Vec<Entry> {
     let attempt = Attempt {
         txid,
         bytes: vec![7; 280],
-        shares: vec![Share { payout: request.id(), gross: request.amount, fee: Usdt(0) }],
-        from: Address([0x41; 21]),
+        shares: vec![Share { payout: request.id(), gross: request.amount, fee: Usdt::ZERO }],
+        from: Address::from_evm([1; 20]),
         to: payee,
-        token: Address([0x41; 21]),
+        token: Address::from_evm([1; 20]),
         net: request.amount,
         timestamp: n,
         expiration: n + 1,

@@ -97,20 +97,20 @@ impl Ledger {
             Record::Requested { request, .. } => {
                 let (id, payee) = (request.id(), request.payee);
                 self.owed.insert(id, (payee, request.amount));
-                let amount = request.amount.0;
+                let amount = request.amount.units();
                 self.post(at, Some(id), Account::Payouts, Account::Owed(payee), amount);
             }
             Record::Cancelled { payout, .. } => {
                 if let Some((payee, amount)) = self.owed.get(payout).copied() {
                     let owed = Account::Owed(payee);
-                    self.post(at, Some(*payout), owed, Account::Payouts, amount.0);
+                    self.post(at, Some(*payout), owed, Account::Payouts, amount.units());
                 }
             }
             Record::Signed(attempt) => {
                 for share in &attempt.shares {
                     let owed = Account::Owed(attempt.to);
                     let id = Some(share.payout);
-                    self.post(at, id, owed, Account::UnderWay, share.gross.0);
+                    self.post(at, id, owed, Account::UnderWay, share.gross.units());
                 }
                 self.live.insert(attempt.txid, (attempt.to, attempt.shares.clone()));
             }
@@ -118,22 +118,28 @@ impl Ledger {
                 let Some((_, shares)) = self.live.remove(txid) else { return };
                 for share in &shares {
                     let id = Some(share.payout);
-                    let net = share.gross.0 - share.fee.0;
+                    let net = share.gross.saturating_sub(share.fee).units();
                     self.post(at, id, Account::UnderWay, Account::Wallet, net);
-                    self.post(at, id, Account::UnderWay, Account::Fees, share.fee.0);
+                    self.post(at, id, Account::UnderWay, Account::Fees, share.fee.units());
                 }
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
             Record::Failed { txid, burned_sun, moved, .. } => {
                 let Some((to, shares)) = self.live.remove(txid) else { return };
-                if moved.0 == 0 {
+                if moved == &Usdt::ZERO {
                     self.back(at, to, &shares);
                 } else {
                     for share in &shares {
                         let id = Some(share.payout);
-                        self.post(at, id, Account::UnderWay, Account::Disputed, share.gross.0);
+                        self.post(
+                            at,
+                            id,
+                            Account::UnderWay,
+                            Account::Disputed,
+                            share.gross.units(),
+                        );
                     }
-                    self.post(at, None, Account::Disputed, Account::Wallet, moved.0);
+                    self.post(at, None, Account::Disputed, Account::Wallet, moved.units());
                 }
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
@@ -144,7 +150,7 @@ impl Ledger {
             }
             Record::Funded { amount, txid } => {
                 if self.funded.insert(*txid) {
-                    self.post(at, None, Account::Wallet, Account::Funding, amount.0);
+                    self.post(at, None, Account::Wallet, Account::Funding, amount.units());
                 }
             }
             Record::Approved { .. }
@@ -159,7 +165,7 @@ impl Ledger {
     fn back(&mut self, at: Millis, to: Address, shares: &[Share]) {
         for share in shares {
             let owed = Account::Owed(to);
-            self.post(at, Some(share.payout), Account::UnderWay, owed, share.gross.0);
+            self.post(at, Some(share.payout), Account::UnderWay, owed, share.gross.units());
         }
     }
 }

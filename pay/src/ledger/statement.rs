@@ -75,8 +75,8 @@ impl Statement {
                     reason: payout.request.reason.clone(),
                     credits: credits.map(|credits| (credits.credits, credits.rate)),
                     gross: payout.request.amount,
-                    fee: Usdt(fee),
-                    net: Usdt(net),
+                    fee: Usdt::from_units(fee).unwrap_or(Usdt::MAX),
+                    net: Usdt::from_units(net).unwrap_or(Usdt::MAX),
                     state: payout.state().name(),
                     why: match payout.state() {
                         State::Confirmed => "paid".to_owned(),
@@ -96,9 +96,9 @@ impl Statement {
     /// Gross, fee and net of all lines.
     pub fn totals(&self) -> (Usdt, Usdt, Usdt) {
         self.lines.iter().fold(<(Usdt, Usdt, Usdt)>::default(), |mut sum, line| {
-            sum.0.0 += line.gross.0;
-            sum.1.0 += line.fee.0;
-            sum.2.0 += line.net.0;
+            sum.0 = sum.0.saturating_add(line.gross);
+            sum.1 = sum.1.saturating_add(line.fee);
+            sum.2 = sum.2.saturating_add(line.net);
             sum
         })
     }
@@ -106,7 +106,7 @@ impl Statement {
     fn cells(line: &Line) -> [String; 11] {
         let (credits, rate) = line
             .credits
-            .map(|(credits, rate)| (credits.to_string(), rate.to_string()))
+            .map(|(credits, rate)| (credits.to_string(), rate.fixed()))
             .unwrap_or_default();
         [
             line.payout.to_string(),
@@ -114,9 +114,9 @@ impl Statement {
             line.reason.clone(),
             credits,
             rate,
-            line.gross.to_string(),
-            line.fee.to_string(),
-            line.net.to_string(),
+            line.gross.fixed(),
+            line.fee.fixed(),
+            line.net.fixed(),
             line.state.to_owned(),
             line.why.clone(),
             line.transaction.clone(),
@@ -131,6 +131,7 @@ impl Statement {
             let _ = write!(text, "{}\r\n", cells.join(","));
         }
         let (gross, fee, net) = self.totals();
+        let [gross, fee, net] = [gross, fee, net].map(Usdt::fixed);
         let _ = write!(text, "total,,,,,{gross},{fee},{net},,,\r\n");
         text
     }
@@ -156,6 +157,7 @@ impl Statement {
             text.push_str("</tr>");
         }
         let (gross, fee, net) = self.totals();
+        let [gross, fee, net] = [gross, fee, net].map(Usdt::fixed);
         let _ = write!(
             text,
             "<tr><th colspan=\"5\">total</th><th>{gross}</th><th>{fee}</th><th>{net}</th>\

@@ -136,14 +136,14 @@ pub struct Book {
 impl Book {
     /// Signed on `day` to everybody.
     pub fn spent_on(&self, day: u64) -> Usdt {
-        let from = (day, Address([0; 21]));
-        let to = (day, Address([0xff; 21]));
-        Usdt(self.spent.range(from..=to).map(|(_, amount)| amount.0).sum())
+        let from = (day, Address::from_evm([0; 20]));
+        let to = (day, Address::from_evm([0xff; 20]));
+        self.spent.range(from..=to).map(|(_, amount)| *amount).sum()
     }
 
     /// Net amounts of live transactions: not to be spent again.
     pub fn reserved(&self) -> Usdt {
-        Usdt(self.live.values().map(|live| live.attempt.net.0).sum())
+        self.live.values().map(|live| live.attempt.net).sum()
     }
 
     /// Whether this transaction id was ever used here (its first 8 bytes decide).
@@ -193,7 +193,7 @@ impl Book {
                     approved_by: None,
                     history: Vec::with_capacity(5),
                     attempts: Vec::with_capacity(1),
-                    moved: Usdt(0),
+                    moved: Usdt::ZERO,
                     cancelled: false,
                 };
                 payout.enter(State::Requested, at, "the request was accepted");
@@ -240,7 +240,8 @@ impl Book {
                         payout.enter(State::Signed, at, "signed, not yet taken by a node");
                     }
                 }
-                self.spent.entry((at / DAY, attempt.to)).or_default().0 += attempt.net.0;
+                let spent = self.spent.entry((at / DAY, attempt.to)).or_default();
+                *spent = spent.saturating_add(attempt.net);
                 let live =
                     Live { attempt: attempt.clone(), at, answer: None, taken: false, seen: None };
                 self.live.insert(attempt.txid, live);
@@ -293,7 +294,7 @@ impl Book {
 
     fn unspend(&mut self, live: &Live) {
         if let Some(spent) = self.spent.get_mut(&(live.at / DAY, live.attempt.to)) {
-            spent.0 = spent.0.saturating_sub(live.attempt.net.0);
+            *spent = spent.saturating_sub(live.attempt.net);
         }
     }
 }

@@ -251,7 +251,8 @@ impl<R: Rules> Engine<R> {
             Event::Retry { payout: id, by } => {
                 check_text("name", &by, NAME_BYTES_MAX)?;
                 let payout = self.book.payouts.get(&id).ok_or(Refusal::Unknown(id))?;
-                if payout.state() != State::Failed || payout.moved > Usdt(0) || payout.cancelled {
+                if payout.state() != State::Failed || payout.moved > Usdt::ZERO || payout.cancelled
+                {
                     let why =
                         "only what failed without moving anything, uncancelled, can be tried again";
                     return Err(refuse(id, payout.state(), why));
@@ -347,7 +348,7 @@ impl<R: Rules> Engine<R> {
         let amount = request.amount;
         check_text("reason", &request.reason, REASON_BYTES_MAX)?;
         check_text("name", &request.requested_by, NAME_BYTES_MAX)?;
-        let minimum = if request.credits.is_some() { Usdt(1) } else { policy.minimum };
+        let minimum = if request.credits.is_some() { Usdt::UNIT } else { policy.minimum };
         if amount < minimum {
             return Err(Refusal::TooSmall { amount, minimum });
         }
@@ -364,7 +365,7 @@ impl<R: Rules> Engine<R> {
             return Err(Refusal::OnlyFee { amount, fee: policy.fee });
         }
         if let Some(credits) = &request.credits
-            && credits.credits.checked_mul(credits.rate.0) != Some(amount.0)
+            && credits.credits.checked_mul(credits.rate.units()) != Some(amount.units())
         {
             let (credits, rate) = (credits.credits, credits.rate);
             return Err(Refusal::Credits { credits, rate, amount });
@@ -379,9 +380,7 @@ impl<R: Rules> Engine<R> {
     }
 
     fn payee(&self, payee: &Address) -> Result<(), &'static str> {
-        if payee.0[0] != 0x41 {
-            Err("it is no TRON address")
-        } else if *payee == self.policy.account || *payee == self.policy.token {
+        if *payee == self.policy.account || *payee == self.policy.token {
             Err("it is the paying account or the token itself")
         } else if self.policy.deny.contains(payee) {
             Err("it is on the deny list")
@@ -511,7 +510,7 @@ impl<R: Rules> Engine<R> {
     /// A payee's waiting rewards, up to what one transfer may carry without a second person.
     fn group(&self, payee: &Address, route: Route) -> Vec<PayoutId> {
         let cap = self.policy.maximum.min(self.policy.second_person_above);
-        let mut sum = 0;
+        let mut sum = Usdt::ZERO;
         let mut group = Vec::new();
         for id in self.book.waiting.values() {
             let Some(payout) = self.book.payouts.get(id) else { continue };
@@ -520,8 +519,8 @@ impl<R: Rules> Engine<R> {
                 && request.payee == *payee
                 && request.route == route
                 && !self.awaits_person(id);
-            if fits && (group.is_empty() || sum + request.amount.0 <= cap.0) {
-                sum += request.amount.0;
+            if fits && (group.is_empty() || sum.saturating_add(request.amount) <= cap) {
+                sum = sum.saturating_add(request.amount);
                 group.push(*id);
             }
         }
@@ -534,9 +533,9 @@ impl<R: Rules> Engine<R> {
         let requests: Vec<&Request> = requests.map(|payout| &payout.request).collect();
         let Some(first) = requests.first() else { return Err("there is nothing to pay".into()) };
         let payee = first.payee;
-        let gross: u64 = requests.iter().map(|request| request.amount.0).sum();
-        if first.credits.is_some() && gross < policy.accumulate.0 {
-            return Err(format!("{} of {} USDT are together", Usdt(gross), policy.accumulate));
+        let gross: Usdt = requests.iter().map(|request| request.amount).sum();
+        if first.credits.is_some() && gross < policy.accumulate {
+            return Err(format!("{} of {} USDT are together", gross, policy.accumulate));
         }
         self.payee(&payee).map_err(|why| format!("payee {payee} may not be paid: {why}"))?;
         if first.route == Route::Kyc {
@@ -546,17 +545,17 @@ impl<R: Rules> Engine<R> {
                 None => return Err("waits for the payee's KYC approval".into()),
             }
         }
-        let net = Usdt(gross.saturating_sub(policy.fee.0));
-        if net == Usdt(0) {
+        let net = gross.saturating_sub(policy.fee);
+        if net == Usdt::ZERO {
             return Err(format!("the fee of {} USDT leaves nothing", policy.fee));
         }
         let day = now / DAY;
-        let spent = self.book.spent_on(day).0;
-        if spent.saturating_add(net.0) > policy.daily.0 {
+        let spent = self.book.spent_on(day);
+        if spent.saturating_add(net) > policy.daily {
             return Err(format!("the daily limit of {} USDT is used up", policy.daily));
         }
-        let spent = self.book.spent.get(&(day, payee)).map_or(0, |spent| spent.0);
-        if spent.saturating_add(net.0) > policy.daily_per_payee.0 {
+        let spent = self.book.spent.get(&(day, payee)).copied().unwrap_or_default();
+        if spent.saturating_add(net) > policy.daily_per_payee {
             let limit = policy.daily_per_payee;
             return Err(format!("the payee's daily limit of {limit} USDT is used up"));
         }
@@ -570,7 +569,7 @@ impl<R: Rules> Engine<R> {
             return Err("the node has not yet solidified our last transfer".into());
         }
         let reserved = self.book.reserved();
-        if view.balance.0 < reserved.0.saturating_add(net.0) {
+        if view.balance < reserved.saturating_add(net) {
             let account = policy.account;
             return Err(format!(
                 "account {account} holds {} USDT, {reserved} of them under way; {net} are needed",
@@ -594,12 +593,12 @@ impl<R: Rules> Engine<R> {
 
     /// Spreads the fee over the payouts in order, each bearing what it can.
     fn shares(&self, group: &[PayoutId], requests: &[&Request]) -> Vec<Share> {
-        let mut fee = self.policy.fee.0;
+        let mut fee = self.policy.fee;
         let mut shares = Vec::with_capacity(group.len());
         for (payout, request) in group.iter().zip(requests) {
-            let part = fee.min(request.amount.0);
-            fee -= part;
-            shares.push(Share { payout: *payout, gross: request.amount, fee: Usdt(part) });
+            let part = fee.min(request.amount);
+            fee = fee.saturating_sub(part);
+            shares.push(Share { payout: *payout, gross: request.amount, fee: part });
         }
         shares
     }

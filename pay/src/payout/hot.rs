@@ -2,9 +2,9 @@
 
 use super::types::{Route, TxId};
 use super::wallet::{Order, SignError, Signed, Wallet};
+use crate::tron::abi;
 use crate::tron::key::PrivateKey;
 use crate::tron::transaction::{Frame, RefBlock, Unsigned};
-use crate::tron::{Address, abi};
 use tron_protobuf::TriggerSmartContract;
 
 /// Signs with one key, which is the account's own.
@@ -23,18 +23,17 @@ impl Wallet for HotWallet {
     fn sign(&self, order: &Order) -> Result<Signed, SignError> {
         let refuse = |error: &dyn std::error::Error| SignError(error.to_string());
         let owner = self.key.address();
-        if owner.to_bytes() != order.from.0 {
+        if owner != order.from {
             return Err(SignError(format!("its key is {owner}'s, not {}'s", order.from)));
         }
         if order.route == Route::Router {
             return Err(SignError("it knows no router contract".into()));
         }
-        let to = Address::from_bytes(&order.to.0).map_err(|error| refuse(&error))?;
         let time = |time: u64| i64::try_from(time).map_err(|error| refuse(&error));
         let contract = TriggerSmartContract {
-            owner_address: order.from.0.to_vec(),
-            contract_address: order.token.0.to_vec(),
-            data: abi::transfer(&to, order.net.0),
+            owner_address: order.from.to_bytes().to_vec(),
+            contract_address: order.token.to_bytes().to_vec(),
+            data: abi::transfer(&order.to, order.net.units()),
             ..TriggerSmartContract::default()
         };
         let frame = Frame {
@@ -53,10 +52,10 @@ impl Wallet for HotWallet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::types::{self, Usdt};
     use super::*;
     use crate::tron::sha256;
     use crate::tron::signature::Signature;
+    use crate::tron::{Address, Usdt};
     use tron_protobuf::{Message, Transaction};
 
     #[test]
@@ -66,10 +65,10 @@ mod tests {
         let order = Order {
             shares: Vec::new(),
             route: Route::Direct,
-            from: types::Address(owner.to_bytes()),
-            to: types::Address([0x41; 21]),
-            token: types::Address([0x41; 21]),
-            net: Usdt(12_500_000),
+            from: owner,
+            to: Address::from_evm([0x41; 20]),
+            token: Address::from_evm([0x41; 20]),
+            net: Usdt::from_units(12_500_000).unwrap(),
             timestamp: 1_000,
             expiration: 601_000,
             reference: 1,

@@ -19,7 +19,7 @@ pub struct Approval {
 impl Approval {
     /// `"lucid-pay kyc v1" | payee 21 | hash 32 | expiry u64 big-endian`.
     pub fn message(payee: &Address, kyc: &[u8; 32], expires: Millis) -> Vec<u8> {
-        [b"lucid-pay kyc v1".as_slice(), &payee.0, kyc, &expires.to_be_bytes()].concat()
+        [b"lucid-pay kyc v1".as_slice(), &payee.to_bytes(), kyc, &expires.to_be_bytes()].concat()
     }
 
     /// Whether `key` signed it.

@@ -53,7 +53,7 @@ impl Policy {
             daily_per_payee: Usdt::whole(20_000),
             accumulate: Usdt::whole(10),
             second_person_above: Usdt::whole(1_000),
-            fee: Usdt(0),
+            fee: Usdt::ZERO,
             allow: BTreeSet::new(),
             deny: BTreeSet::new(),
             compliance: None,

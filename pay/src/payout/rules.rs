@@ -63,15 +63,14 @@ pub trait Rules {
     /// What a receipt says: success and exactly the one transfer, or what went wrong.
     fn outcome(attempt: &Attempt, receipt: &Receipt) -> Outcome {
         let (block, burned_sun) = (receipt.block, receipt.burned_sun);
-        let moved: Usdt = Usdt(
-            receipt
-                .transfers
-                .iter()
-                .filter(|log| {
-                    (log.token, log.from, log.to) == (attempt.token, attempt.from, attempt.to)
-                })
-                .fold(0, |sum: u64, log| sum.saturating_add(log.amount.0)),
-        );
+        let moved: Usdt = receipt
+            .transfers
+            .iter()
+            .filter(|log| {
+                (log.token, log.from, log.to) == (attempt.token, attempt.from, attempt.to)
+            })
+            .map(|log| log.amount)
+            .sum();
         if receipt.success && moved == attempt.net {
             return Outcome::Paid { block, burned_sun };
         }
@@ -80,7 +79,7 @@ pub trait Rules {
         } else {
             format!("the contract ended with {}", receipt.result)
         };
-        let moved = if receipt.success { moved } else { Usdt(0) };
+        let moved = if receipt.success { moved } else { Usdt::ZERO };
         Outcome::Failed { block, burned_sun, moved, cause }
     }
 

@@ -124,3 +124,21 @@ impl fmt::Debug for Address {
         write!(f, "{self}")
     }
 }
+
+/// In records: the 21 bytes.
+impl<C> minicbor::Encode<C> for Address {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.to_bytes())?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Address {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let at = d.position();
+        Self::from_bytes(d.bytes()?).map_err(|error| minicbor::decode::Error::custom(error).at(at))
+    }
+}

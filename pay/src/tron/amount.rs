@@ -71,6 +71,18 @@ macro_rules! amount {
             /// Nothing.
             pub const ZERO: Self = Self(0);
 
+            /// The smallest amount there is.
+            pub const UNIT: Self = Self(1);
+
+            /// The largest amount a transaction can carry.
+            pub const MAX: Self = Self(MAX_UNITS);
+
+            /// Whole units of text: `whole(3)` is "3".
+            pub const fn whole(whole: u32) -> Self {
+                // The product of 32 bits and a million fits 63 bits.
+                Self(whole as u64 * UNITS)
+            }
+
             /// From smallest units.
             pub const fn from_units(units: u64) -> Result<Self, AmountError> {
                 if units > MAX_UNITS { Err(AmountError::TooLarge) } else { Ok(Self(units)) }
@@ -92,9 +104,53 @@ macro_rules! amount {
                 self.0.checked_add(other.0).and_then(|units| Self::from_units(units).ok())
             }
 
+            /// Sum, at most what a transaction can carry.
+            pub const fn saturating_add(self, other: Self) -> Self {
+                let units = self.0.saturating_add(other.0);
+                Self(if units > MAX_UNITS { MAX_UNITS } else { units })
+            }
+
+            /// Difference, at least nothing.
+            pub const fn saturating_sub(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
+            }
+
+            /// Decimal text with all six decimals, for columns.
+            pub fn fixed(self) -> String {
+                format!("{}.{:06}", self.0 / UNITS, self.0 % UNITS)
+            }
+
             /// Difference, unless it is below zero.
             pub fn checked_sub(self, other: Self) -> Option<Self> {
                 self.0.checked_sub(other.0).map(Self)
+            }
+        }
+
+        impl std::iter::Sum for $name {
+            /// Stops at what a transaction can carry.
+            fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+                amounts.fold(Self::ZERO, Self::saturating_add)
+            }
+        }
+
+        impl<C> minicbor::Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.u64(self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(
+                d: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                let at = d.position();
+                Self::from_units(d.u64()?)
+                    .map_err(|error| minicbor::decode::Error::custom(error).at(at))
             }
         }
 
@@ -152,5 +208,24 @@ mod tests {
         for text in ["1e3", "+1", "1.", ".5", "1,5", " 1", "1.2.3", "٣", "0x10", "NaN"] {
             assert_eq!(parse(text), AmountError::Form, "{text}");
         }
+    }
+
+    #[test]
+    fn records_hold_whole_numbers_within_the_limit() {
+        let bytes = minicbor::to_vec(Usdt::whole(3)).unwrap();
+        assert_eq!(bytes, [0x1a, 0x00, 0x2d, 0xc6, 0xc0]);
+        assert_eq!(minicbor::decode::<Usdt>(&bytes).unwrap().units(), 3_000_000);
+        let above = minicbor::to_vec(u64::MAX).unwrap();
+        assert!(minicbor::decode::<Usdt>(&above).is_err());
+        let other = minicbor::to_vec(minicbor::bytes::ByteArray::from([0x42; 21])).unwrap();
+        assert!(minicbor::decode::<crate::tron::Address>(&other).is_err());
+    }
+
+    #[test]
+    fn sums_stay_within_what_a_transaction_carries() {
+        assert_eq!(Usdt::MAX.saturating_add(Usdt::UNIT), Usdt::MAX);
+        assert_eq!([Usdt::MAX, Usdt::MAX].into_iter().sum::<Usdt>(), Usdt::MAX);
+        assert_eq!(Usdt::UNIT.saturating_sub(Usdt::MAX), Usdt::ZERO);
+        assert_eq!(Usdt::from_units(12_500_000).unwrap().fixed(), "12.500000");
     }
 }

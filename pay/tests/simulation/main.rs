@@ -22,31 +22,29 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use world::{Node, Shared, SimMedium, SimWallet, World};
+use world::{Node, Shared, SimMedium, SimWallet, World, usdt};
 
 type Process<R> = Driver<R, SimMedium, Node, SimWallet>;
 
 fn address(n: u8) -> Address {
-    let mut bytes = [n; 21];
-    bytes[0] = 0x41;
-    Address(bytes)
+    Address::from_evm([n; 20])
 }
 
 fn policy() -> Policy {
     let mut policy = Policy::new(address(0xaa), address(0xbb));
     policy.lifetime = 60_000;
     policy.expiry_margin = 9_000;
-    policy.fee = Usdt(100_000);
+    policy.fee = usdt(100_000);
     policy
 }
 
 fn request(world: &mut World, n: u64) -> Request {
     let rewards = world.random.percent(30);
     let credits = 2_000 + world.random.below(5_000);
-    let rate = Usdt(1_000);
+    let rate = usdt(1_000);
     Request {
         payee: address(1 + world.random.below(3) as u8),
-        amount: if rewards { Usdt(credits * rate.0) } else { Usdt::whole(2) },
+        amount: if rewards { usdt(credits * rate.units()) } else { Usdt::whole(2) },
         reason: "work".into(),
         evidence: *blake3::hash(&n.to_be_bytes()).as_bytes(),
         route: Route::Direct,
@@ -90,8 +88,12 @@ fn check<R: Rules>(process: &Process<R>, shared: &Shared) -> Result<(), String> 
     let book = &process.engine.book;
     let balances = process.ledger.balances();
     let of = |account| balances.get(&account).copied().unwrap_or(0);
-    let under_way: u64 =
-        book.live.values().flat_map(|live| &live.attempt.shares).map(|share| share.gross.0).sum();
+    let under_way: u64 = book
+        .live
+        .values()
+        .flat_map(|live| &live.attempt.shares)
+        .map(|share| share.gross.units())
+        .sum();
     let owed: i128 = balances
         .iter()
         .filter(|(account, _)| matches!(account, Account::Owed(_)))
@@ -106,7 +108,7 @@ fn check<R: Rules>(process: &Process<R>, shared: &Shared) -> Result<(), String> 
                 State::Requested | State::Held | State::Approved | State::Expired | State::Failed
             )
         })
-        .map(|payout| payout.request.amount.0)
+        .map(|payout| payout.request.amount.units())
         .sum();
     if balances.values().sum::<i128>() != 0
         || of(Account::UnderWay) != -i128::from(under_way)
@@ -253,7 +255,7 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
                 mined
                     .map(|txid| &world.known[txid])
                     .filter(|transaction| transaction.works)
-                    .map(|transaction| transaction.order.net.0)
+                    .map(|transaction| transaction.order.net.units())
                     .sum()
             };
             if running.ledger.balance(Account::Wallet) != -i128::from(moved) {

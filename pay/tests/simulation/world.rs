@@ -184,6 +184,10 @@ impl World {
     }
 }
 
+pub fn usdt(units: u64) -> Usdt {
+    Usdt::from_units(units).unwrap()
+}
+
 fn blake3_of(numbers: &[u64]) -> blake3::Hash {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
     blake3::hash(&bytes)
@@ -294,7 +298,7 @@ impl TronNode for Node {
         self.call(|world, _| Ok(world.included(&txid).map(|block| block as u64))).await
     }
     async fn balance(&self, _: Address, _: Address) -> Result<Usdt, NodeError> {
-        self.call(|world, lies| Ok(Usdt(if lies { u64::MAX } else { world.balance }))).await
+        self.call(|world, lies| Ok(if lies { Usdt::MAX } else { usdt(world.balance) })).await
     }
     async fn fee_limit(
         &self,
@@ -345,8 +349,8 @@ impl Wallet for SimWallet {
         let mut world = self.0.get();
         // Identical fields give an identical id, as on TRON; whom it is for is not among them.
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&order.to.0).update(&order.reference_id);
-        for number in [order.net.0, order.timestamp, order.expiration, order.fee_limit] {
+        hasher.update(&order.to.to_bytes()).update(&order.reference_id);
+        for number in [order.net.units(), order.timestamp, order.expiration, order.fee_limit] {
             hasher.update(&number.to_be_bytes());
         }
         let txid = TxId(*hasher.finalize().as_bytes());
