@@ -1,139 +1,117 @@
 //! One client that was let in: first the notice, then the desktop, until it leaves.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ironrdp_core::{decode, encode_vec};
+use ironrdp_acceptor::Acceptor;
 use ironrdp_pdu::Action;
-use ironrdp_pdu::mcs::{DisconnectProviderUltimatum, DisconnectReason, McsMessage};
-use ironrdp_pdu::rdp::headers::{ShareControlHeader, ShareControlPdu, ShareDataPdu};
-use ironrdp_pdu::x224::X224;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf, split};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, split};
+use tokio::sync::watch;
 
+use super::activation::{Activation, ActivationError};
 use super::capabilities::{Accepted, accepted};
+use super::channels::dynamic::{self, Dynamic, DynamicError, Dynamics, Told};
+use super::channels::{Channels, Static};
+use super::display;
 use super::gate::{Gate, PointerUse};
 use super::handshake::Entered;
-use super::input::{self, Input};
+use super::input::Input;
 use super::keyboard::Keyboard;
+use super::message::{self, Message};
 use super::notice::{Answer, Notice};
+use super::outgoing::{self, Frame, Outbox};
 use super::picture::{Encoder, Part};
-use super::screen::{self, FrameError, MAX_QUEUED_FRAMES, Wishes};
+use super::screen::{Screen, Wishes};
 use crate::event::EventKind;
 use crate::policy::Capability;
 use crate::session::{Admission, Ended, Order};
 
-/// Longest time one write may take before its reader counts as gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time the worker may look at the notice.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often counts of input and refusals become events.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a message of the client means.
-enum Message {
-    Inputs(Vec<Input>),
-    Suppress(bool),
-    Repaint,
-    Goodbye,
-    Nothing,
-}
+/// Longest time a client may take to be active again after a change of size.
+const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client's wish for another size must stand before it is granted: a window that is
+/// drawn larger says a new size with every move.
+const SIZE_SETTLES: Duration = Duration::from_millis(300);
 
 /// Serves a client until it leaves, and tells how it ended.
 pub async fn serve(entered: Entered) {
-    let Entered { wire, result, admission, leave } = entered;
+    let Entered { wire, acceptor, result, channels, admission, leave } = entered;
     let (stream, leftover) = wire.into_inner();
     let (reader, writer) = split(stream);
     let reader = ironrdp_tokio::MovableTokioFramed::new_with_leftover(reader, leftover);
-    let (frames, outgoing) = mpsc::channel(MAX_QUEUED_FRAMES);
-    let accepted = accepted(&result.capabilities);
+    let (outbox, outgoing) = outgoing::outbox();
     let policy = admission.policy.borrow().clone();
+    let size = (admission.desktop.width, admission.desktop.height);
     let session = Session {
         gate: Gate::new(policy, admission.observer, 0),
+        notice: notice(&admission),
         keyboard: None,
-        accepted,
+        accepted: accepted(&result.capabilities),
         wishes: Arc::default(),
-        frames: Some(frames),
-        io_channel: result.io_channel_id,
+        outbox,
+        out: Vec::new(),
+        shown: false,
+        resized: watch::Sender::new(size),
+        activity: Activity::Active(acceptor),
+        size_wish: None,
+        channels,
+        dynamics: Dynamics::default(),
+        ids: (result.user_channel_id, result.io_channel_id),
         began: Instant::now(),
         admission,
     };
     // Reading goes on while a slow reader is written to.
     let reading = session.run(reader, result.input_events);
-    let (ended, mut writer) = drive(reading, write(writer, outgoing)).await;
+    let (ended, mut writer) = outgoing::drive(reading, outgoing::write(writer, outgoing)).await;
     leave.say(ended);
-    goodbye(&mut writer).await;
+    outgoing::goodbye(&mut writer).await;
 }
 
-type Outgoing = mpsc::Receiver<Result<Vec<u8>, FrameError>>;
-
-/// Runs both halves until one of them ends.
-async fn drive<W>(
-    reading: impl Future<Output = Ended>,
-    writing: impl Future<Output = (Ended, W)>,
-) -> (Ended, Option<W>) {
-    tokio::pin!(reading, writing);
-    tokio::select! {
-        ended = &mut reading => {
-            // Its channel is closed: what is under way goes out, and the writer comes back.
-            let patience = timeout(Duration::from_secs(1), writing).await;
-            (ended, patience.ok().map(|(_, writer)| writer))
-        }
-        (ended, writer) = &mut writing => (ended, Some(writer)),
-    }
+fn notice(admission: &Admission) -> Notice {
+    Notice::new(
+        &admission.desktop.name,
+        &admission.user,
+        &admission.recorded_by,
+        admission.session,
+        admission.policy.borrow().hash(),
+    )
 }
 
-async fn write<S: AsyncWrite>(
-    mut writer: WriteHalf<S>,
-    mut outgoing: Outgoing,
-) -> (Ended, WriteHalf<S>) {
-    while let Some(frame) = outgoing.recv().await {
-        let bytes = match frame {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(%error, "desktop lost");
-                return (Ended::NoDesktop, writer);
-            }
-        };
-        let done = timeout(WRITE_TIMEOUT, async {
-            writer.write_all(&bytes).await?;
-            writer.flush().await
-        });
-        if !matches!(done.await, Ok(Ok(()))) {
-            return (Ended::Lost, writer);
-        }
-    }
-    (Ended::LoggedOff, writer)
-}
-
-async fn goodbye<S: AsyncWrite>(writer: &mut Option<WriteHalf<S>>) {
-    let Some(writer) = writer else { return };
-    let reason = DisconnectReason::ProviderInitiated;
-    let ultimatum =
-        McsMessage::DisconnectProviderUltimatum(DisconnectProviderUltimatum::from_reason(reason));
-    if let Ok(bytes) = encode_vec(&X224(ultimatum)) {
-        // A client that is gone does not hear it.
-        let _ = timeout(Duration::from_secs(1), async {
-            writer.write_all(&bytes).await?;
-            writer.shutdown().await
-        })
-        .await;
-    }
+/// Whether the client may be sent pictures.
+enum Activity {
+    Active(Acceptor),
+    /// On the way to another size, since then.
+    Changing(Activation, Instant),
+    /// For the moment in which one becomes the other.
+    Between,
 }
 
 struct Session {
     admission: Admission,
     gate: Gate,
+    notice: Notice,
     /// Only while the desktop is shown.
     keyboard: Option<Keyboard>,
     accepted: Accepted,
     wishes: Arc<Wishes>,
-    /// Gone to the screen's thread once the desktop is shown.
-    frames: Option<mpsc::Sender<Result<Vec<u8>, FrameError>>>,
-    io_channel: u16,
+    outbox: Outbox,
+    /// Replies of the step that is under way.
+    out: Vec<u8>,
+    /// The notice was accepted.
+    shown: bool,
+    /// The size the desktop was last seen with.
+    resized: watch::Sender<(u16, u16)>,
+    activity: Activity,
+    /// The size the client wants, and since when.
+    size_wish: Option<((u16, u16), tokio::time::Instant)>,
+    channels: Channels,
+    dynamics: Dynamics,
+    /// The server's own MCS channel and that of the pictures.
+    ids: (u16, u16),
     began: Instant,
 }
 
@@ -143,26 +121,34 @@ impl Session {
         mut reader: ironrdp_tokio::MovableTokioFramed<S>,
         backlog: Vec<Vec<u8>>,
     ) -> Ended {
-        let notice = self.notice();
-        if self.admission.accepted {
-            if let Err(ended) = self.show() {
-                return ended;
-            }
-        } else if let Err(ended) = self.ask(&notice).await {
+        let begun = match self.admission.accepted {
+            true => self.show(),
+            false => self.ask().await,
+        };
+        if let Err(ended) = begun {
             return ended;
         }
         for bytes in backlog {
             let action = bytes.first().and_then(|first| Action::from_fp_output_header(*first).ok());
             let Some(action) = action else { continue };
-            if let Err(ended) = self.take(action, &bytes, &notice) {
+            if let Err(ended) = self.take(action, &bytes) {
                 return self.end(ended);
             }
         }
+        self.open_channels();
         let mut report = tokio::time::interval(REPORT_INTERVAL);
+        let mut resized = self.resized.subscribe();
         loop {
+            if !self.out.is_empty() {
+                let reply = std::mem::take(&mut self.out);
+                if self.outbox.replies.send(reply).await.is_err() {
+                    return self.end(Ended::Lost);
+                }
+            }
+            let settled = self.size_wish.map(|(_, since)| since + SIZE_SETTLES);
             let step = tokio::select! {
                 message = reader.read_pdu() => match message {
-                    Ok((action, bytes)) => self.take(action, &bytes, &notice),
+                    Ok((action, bytes)) => self.take(action, &bytes),
                     Err(_) => Err(Ended::Lost),
                 },
                 changed = self.admission.policy.changed() => match changed {
@@ -178,14 +164,14 @@ impl Session {
                         _ => Err(Ended::Ordered),
                     }
                 }
-                _ = report.tick() => {
-                    self.report();
-                    let waited = self.keyboard.is_none() && !self.is_shown();
-                    match waited && self.began.elapsed() > NOTICE_TIMEOUT {
-                        true => Err(Ended::Declined),
-                        false => Ok(()),
-                    }
+                _ = tokio::time::sleep_until(settled.unwrap_or_else(tokio::time::Instant::now)),
+                    if settled.is_some() && self.shown =>
+                {
+                    self.change_size();
+                    Ok(())
                 }
+                _ = resized.changed() => self.follow_size(),
+                _ = report.tick() => self.tick(),
             };
             if let Err(ended) = step {
                 return self.end(ended);
@@ -204,44 +190,48 @@ impl Session {
         }
     }
 
-    fn is_shown(&self) -> bool {
-        self.frames.is_none()
-    }
-
-    fn notice(&self) -> Notice {
-        let admission = &self.admission;
-        Notice::new(
-            &admission.desktop.name,
-            &admission.user,
-            &admission.recorded_by,
-            admission.session,
-            admission.policy.borrow().hash(),
-        )
+    fn tick(&mut self) -> Result<(), Ended> {
+        self.report();
+        if !self.shown && self.began.elapsed() > NOTICE_TIMEOUT {
+            return Err(Ended::Declined);
+        }
+        match &self.activity {
+            Activity::Changing(_, since) if since.elapsed() > ACTIVATION_TIMEOUT => {
+                Err(Ended::Lost)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Shows the notice, and nothing else.
-    async fn ask(&mut self, notice: &Notice) -> Result<(), Ended> {
+    async fn ask(&mut self) -> Result<(), Ended> {
+        let bytes = self.notice_picture()?;
+        let frame = Frame { generation: self.outbox.generation.load(Ordering::Acquire), bytes };
+        self.outbox.frames.send(Ok(frame)).await.map_err(|_| Ended::Lost)?;
+        self.admission.events.record(EventKind::NoticeShown { text: self.notice.hash() });
+        Ok(())
+    }
+
+    fn notice_picture(&self) -> Result<Vec<u8>, Ended> {
         let (width, height) = self.size();
-        let canvas = notice.draw(width, height);
+        let canvas = self.notice.draw(width, height);
         let mut encoder = Encoder::new(self.accepted, width, height);
         let mut out = Vec::new();
         let all = Part { x: 0, y: 0, width, height };
-        if let Err(error) = encoder.append(&mut out, canvas.pixels(), &[all]) {
+        encoder.append(&mut out, canvas.pixels(), &[all]).map_err(|error| {
             tracing::warn!(%error, "notice cannot be shown");
-            return Err(Ended::NoDesktop);
-        }
-        let Some(frames) = &self.frames else { return Ok(()) };
-        frames.send(Ok(out)).await.map_err(|_| Ended::Lost)?;
-        self.admission.events.record(EventKind::NoticeShown { text: notice.hash() });
-        Ok(())
+            Ended::NoDesktop
+        })?;
+        Ok(out)
     }
 
     /// Shows the desktop and lets input through.
     fn show(&mut self) -> Result<(), Ended> {
-        let Some(frames) = self.frames.take() else { return Ok(()) };
-        let desktop = &self.admission.desktop;
+        if std::mem::replace(&mut self.shown, true) {
+            return Ok(());
+        }
         if !self.admission.observer {
-            match Keyboard::connect(desktop) {
+            match Keyboard::connect(&self.admission.desktop) {
                 Ok(keyboard) => self.keyboard = Some(keyboard),
                 Err(error) => {
                     tracing::warn!(%error, "desktop lost");
@@ -249,7 +239,20 @@ impl Session {
                 }
             }
         }
-        screen::start(desktop, self.accepted, self.wishes.clone(), frames).map_err(|error| {
+        self.watch()
+    }
+
+    /// Begins to send the desktop's pictures.
+    fn watch(&self) -> Result<(), Ended> {
+        let screen = Screen {
+            desktop: self.admission.desktop.clone(),
+            accepted: self.accepted,
+            wishes: self.wishes.clone(),
+            frames: self.outbox.frames.clone(),
+            generation: self.outbox.generation.clone(),
+            resized: self.resized.clone(),
+        };
+        screen.start().map_err(|error| {
             tracing::warn!(%error, "desktop cannot be shown");
             Ended::NoDesktop
         })
@@ -259,11 +262,11 @@ impl Session {
         (self.admission.desktop.width, self.admission.desktop.height)
     }
 
-    fn take(&mut self, action: Action, bytes: &[u8], notice: &Notice) -> Result<(), Ended> {
-        match self.read(action, bytes) {
+    fn take(&mut self, action: Action, bytes: &[u8]) -> Result<(), Ended> {
+        match message::read(self.ids.1, action, bytes) {
             Message::Inputs(inputs) => {
                 for input in inputs {
-                    self.input(input, notice)?;
+                    self.input(input)?;
                 }
             }
             Message::Suppress(suppressed) => {
@@ -273,51 +276,22 @@ impl Session {
                 }
             }
             Message::Repaint => self.wishes.repaint.store(true, Ordering::Relaxed),
+            Message::Channel(id, chunk) => self.channel(id, &chunk),
+            Message::Activation => return self.activate(bytes),
             Message::Goodbye => return Err(Ended::LoggedOff),
             Message::Nothing => {}
         }
         Ok(())
     }
 
-    /// Reads one message. What cannot be read is dropped: a client may send what we do not know.
-    fn read(&self, action: Action, bytes: &[u8]) -> Message {
-        if action == Action::FastPath {
-            return input::fast_path(bytes).map_or(Message::Nothing, Message::Inputs);
-        }
-        let Ok(X224(message)) = decode::<X224<McsMessage<'_>>>(bytes) else {
-            return Message::Nothing;
-        };
-        let data = match message {
-            McsMessage::SendDataRequest(data) => data,
-            McsMessage::DisconnectProviderUltimatum(_) => return Message::Goodbye,
-            _ => return Message::Nothing,
-        };
-        if data.channel_id != self.io_channel {
-            return Message::Nothing;
-        }
-        let Ok(header) = decode::<ShareControlHeader>(&data.user_data) else {
-            return Message::Nothing;
-        };
-        let ShareControlPdu::Data(header) = header.share_control_pdu else {
-            return Message::Nothing;
-        };
-        match header.share_data_pdu {
-            ShareDataPdu::Input(pdu) => Message::Inputs(input::slow_path(pdu)),
-            ShareDataPdu::SuppressOutput(pdu) => Message::Suppress(pdu.desktop_rect.is_none()),
-            ShareDataPdu::RefreshRectangle(_) => Message::Repaint,
-            ShareDataPdu::ShutdownRequest => Message::Goodbye,
-            _ => Message::Nothing,
-        }
-    }
-
-    fn input(&mut self, input: Input, notice: &Notice) -> Result<(), Ended> {
-        if !self.is_shown() {
+    fn input(&mut self, input: Input) -> Result<(), Ended> {
+        if !self.shown {
             let (width, height) = self.size();
-            return match notice.answer(input, width, height) {
+            return match self.notice.answer(input, width, height) {
                 None => Ok(()),
                 Some(Answer::Declined) => Err(Ended::Declined),
                 Some(Answer::Accepted) => {
-                    let (user, text) = (self.admission.user.clone(), notice.hash());
+                    let (user, text) = (self.admission.user.clone(), self.notice.hash());
                     self.admission.events.record(EventKind::NoticeAccepted { user, text });
                     self.show()
                 }
@@ -343,4 +317,124 @@ impl Session {
         }
         Ok(())
     }
+
+    /// Begins with the virtual channels that the client joined.
+    fn open_channels(&mut self) {
+        if self.channels.has(Static::Dynamic) {
+            let begin = Dynamics::begin().and_then(|message| self.say_dynamic(&message));
+            self.lament(begin);
+        }
+    }
+
+    fn channel(&mut self, id: u16, chunk: &[u8]) {
+        match self.channels.take(id, chunk) {
+            Ok(None) => {}
+            Ok(Some((Static::Dynamic, message))) => {
+                let done = self.dynamic(&message);
+                self.lament(done);
+            }
+            Err(error) => tracing::debug!(%error, "a chunk of a virtual channel is dropped"),
+        }
+    }
+
+    /// What a client says wrongly in a dynamic channel harms nobody but itself.
+    fn lament(&self, done: Result<(), DynamicError>) {
+        if let Err(error) = done {
+            tracing::debug!(%error, "a message of a dynamic channel is dropped");
+        }
+    }
+
+    fn say_dynamic(&mut self, message: &[u8]) -> Result<(), DynamicError> {
+        let said = self.channels.append(&mut self.out, Static::Dynamic, message);
+        said.map_err(DynamicError::Encode)
+    }
+
+    fn say(&mut self, channel: Dynamic, message: &[u8]) -> Result<(), DynamicError> {
+        for fragment in dynamic::fragments(channel, message)? {
+            self.say_dynamic(&fragment)?;
+        }
+        Ok(())
+    }
+
+    fn dynamic(&mut self, message: &[u8]) -> Result<(), DynamicError> {
+        match self.dynamics.take(message)? {
+            Told::Create(requests) => {
+                for request in requests {
+                    self.say_dynamic(&request)?;
+                }
+            }
+            Told::Opened(Dynamic::Display) => {
+                self.say(Dynamic::Display, &display::capabilities())?
+            }
+            Told::Data(Dynamic::Display, message) => match display::wanted(&message) {
+                Ok(Some(size)) => self.size_wish = Some((size, tokio::time::Instant::now())),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "a wish for another size is dropped"),
+            },
+            Told::Closed(_) | Told::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Has the desktop take the size the client wants. Whoever watches it will see.
+    fn change_size(&mut self) {
+        let Some((size, _)) = self.size_wish.take() else { return };
+        if size == self.size() || !self.gate.other(Capability::Resize) {
+            return;
+        }
+        let desktop = self.admission.desktop.clone();
+        // The X server may hang; nobody waits for it.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = display::change(&desktop, size) {
+                tracing::warn!(%error, "a desktop keeps its size");
+            }
+        });
+    }
+
+    /// Activates the client anew when the desktop has another size.
+    fn follow_size(&mut self) -> Result<(), Ended> {
+        let size = *self.resized.borrow();
+        if size == self.size() {
+            return Ok(());
+        }
+        let acceptor = match std::mem::replace(&mut self.activity, Activity::Between) {
+            Activity::Active(acceptor) => acceptor,
+            // It is looked at again when the client is active.
+            changing => {
+                self.activity = changing;
+                return Ok(());
+            }
+        };
+        self.outbox.generation.fetch_add(1, Ordering::AcqRel);
+        let begun = Activation::begin(acceptor, self.ids, size, &mut self.out);
+        self.activity = Activity::Changing(begun.map_err(given_up)?, Instant::now());
+        Ok(())
+    }
+
+    fn activate(&mut self, message: &[u8]) -> Result<(), Ended> {
+        let Activity::Changing(activation, _) = &mut self.activity else { return Ok(()) };
+        let Some(result) = activation.take(message, &mut self.out).map_err(given_up)? else {
+            return Ok(());
+        };
+        let (width, height) = activation.size();
+        if let Activity::Changing(activation, _) =
+            std::mem::replace(&mut self.activity, Activity::Between)
+        {
+            self.activity = Activity::Active(activation.into_acceptor());
+        }
+        self.accepted = accepted(&result.capabilities);
+        (self.admission.desktop.width, self.admission.desktop.height) = (width, height);
+        let (width, height) = (width.into(), height.into());
+        self.admission.events.record(EventKind::Resized { width, height });
+        self.follow_size()?;
+        match self.activity {
+            Activity::Active(_) => self.watch(),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn given_up(error: ActivationError) -> Ended {
+    tracing::debug!(%error, "rdp client lost at a change of size");
+    Ended::Lost
 }

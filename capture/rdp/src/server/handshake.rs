@@ -9,20 +9,18 @@ use ironrdp_acceptor::{
     ConnectorErrorExt as _, ConnectorResult, DesktopSize, ReceivedCredentials, accept_begin,
     accept_finalize_with,
 };
-use ironrdp_core::{EncodeResult, encode_vec};
-use ironrdp_pdu::mcs::SendDataIndication;
 use ironrdp_pdu::nego::SecurityProtocol;
-use ironrdp_pdu::rdp::headers::{ServerDeactivateAll, ShareControlHeader, ShareControlPdu};
-use ironrdp_pdu::x224::X224;
 use ironrdp_tokio::{FramedWrite as _, MovableTokioFramed};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
-use super::capabilities::offered;
 use lucid_evidence::SessionId;
 
+use super::activation::deactivate_all;
+use super::capabilities::offered;
+use super::channels::{self, Channels};
 use crate::controller::ClientId;
 use crate::session::{Admission, Attempt, Ended, Endpoint, Gatekeeper, Refused};
 
@@ -60,8 +58,12 @@ pub enum HandshakeError {
 pub struct Entered {
     /// Its connection.
     pub wire: Wire,
+    /// What carried it here, to activate it again.
+    pub acceptor: Acceptor,
     /// What it can do.
     pub result: AcceptorResult,
+    /// The virtual channels it joined.
+    pub channels: Channels,
     /// What it may see.
     pub admission: Admission,
     /// To be told how it ended.
@@ -87,6 +89,7 @@ pub async fn enter(
     let (width, height) = gatekeeper.size(&endpoint).unwrap_or(FIRST_SIZE);
     let size = DesktopSize { width, height };
     let mut acceptor = Acceptor::new(SecurityProtocol::SSL, size, offered(width, height), None);
+    channels::offer(&mut acceptor);
     let plain = MovableTokioFramed::new(stream);
     let stream = match accept_begin(plain, &mut acceptor).await.map_err(protocol)? {
         BeginResult::ShouldUpgrade(stream) => stream,
@@ -104,12 +107,12 @@ pub async fn enter(
         return Err(HandshakeError::NotAdmitted);
     };
     let (mut wire, mut result) = finalized.map_err(protocol)?;
-    let desktop = &admission.desktop;
-    let actual = DesktopSize { width: desktop.width, height: desktop.height };
-    if (actual.width, actual.height) != (width, height) {
-        (wire, result) = resize(wire, acceptor, result, actual).await?;
+    let channels = Channels::new(&result.static_channels, result.user_channel_id);
+    let actual = (admission.desktop.width, admission.desktop.height);
+    if actual != (width, height) {
+        (wire, acceptor, result) = resize(wire, acceptor, result, actual).await?;
     }
-    Ok(Entered { wire, result, admission, leave })
+    Ok(Entered { wire, acceptor, result, channels, admission, leave })
 }
 
 /// Tells the gatekeeper when a client that was let in is gone, whatever becomes of its connection.
@@ -133,35 +136,23 @@ impl Drop for Leave {
     }
 }
 
-/// Deactivates and activates again with another size ([MS-RDPBCGR] 1.3.1.3).
-///
-/// [MS-RDPBCGR]: https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-rdpbcgr/
+/// Activates a client again with another size.
 async fn resize(
     mut wire: Wire,
     acceptor: Acceptor,
     result: AcceptorResult,
-    size: DesktopSize,
-) -> Result<(Wire, AcceptorResult), HandshakeError> {
-    let bytes = deactivate_all(&result).map_err(|_| HandshakeError::Size)?;
+    (width, height): (u16, u16),
+) -> Result<(Wire, Acceptor, AcceptorResult), HandshakeError> {
+    let bytes = deactivate_all(result.user_channel_id, result.io_channel_id)
+        .map_err(|_| HandshakeError::Size)?;
     let detail = |error: std::io::Error| HandshakeError::Protocol { detail: error.to_string() };
     wire.write_all(&bytes).await.map_err(detail)?;
-    let channels = result.static_channels;
+    let (channels, size) = (result.static_channels, DesktopSize { width, height });
     let mut acceptor =
         Acceptor::new_deactivation_reactivation(acceptor, channels, size).map_err(protocol)?;
-    ironrdp_acceptor::accept_finalize(wire, &mut acceptor).await.map_err(protocol)
-}
-
-fn deactivate_all(result: &AcceptorResult) -> EncodeResult<Vec<u8>> {
-    let header = ShareControlHeader {
-        share_id: 0,
-        pdu_source: result.io_channel_id,
-        share_control_pdu: ShareControlPdu::ServerDeactivateAll(ServerDeactivateAll),
-    };
-    encode_vec(&X224(SendDataIndication {
-        initiator_id: result.user_channel_id,
-        channel_id: result.io_channel_id,
-        user_data: encode_vec(&header)?.into(),
-    }))
+    let accepted = ironrdp_acceptor::accept_finalize(wire, &mut acceptor).await;
+    let (wire, result) = accepted.map_err(protocol)?;
+    Ok((wire, acceptor, result))
 }
 
 struct Door {

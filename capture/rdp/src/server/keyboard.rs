@@ -2,67 +2,24 @@
 //! X server that hangs does not hang the connection.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use x11rb::connection::Connection as _;
-use x11rb::errors::{ConnectError, ReplyError};
+use x11rb::errors::ReplyError;
 use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::protocol::xtest::ConnectionExt as _;
-use x11rb::rust_connection::{DefaultStream, RustConnection};
+use x11rb::rust_connection::RustConnection;
 
 use super::input::{Input, Utf16, keycode, keysym};
+use super::xconnection::{self, XError};
 use crate::session::RunningDesktop;
 
 /// Most inputs that wait for the X server; what comes above is dropped.
 pub const MAX_QUEUED: usize = 512;
-/// The one protocol X servers use on this machine.
-const COOKIE: &[u8] = b"MIT-MAGIC-COOKIE-1";
 /// Event codes of the core protocol.
 const KEY_PRESS: u8 = 2;
 const BUTTON_PRESS: u8 = 4;
 const MOTION: u8 = 6;
-
-/// Why input cannot be handed on.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyboardError {
-    /// Its socket does not answer.
-    #[error("display :{display} cannot be reached")]
-    Socket {
-        /// The display.
-        display: u16,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It does not let us in.
-    #[error("display :{display} refuses input")]
-    Connect {
-        /// The display.
-        display: u16,
-        /// What it says.
-        #[source]
-        source: Box<ConnectError>,
-    },
-    /// It has no XTEST, or is gone.
-    #[error("display :{display} takes no input")]
-    Request {
-        /// The display.
-        display: u16,
-        /// What it says.
-        #[source]
-        source: ReplyError,
-    },
-    /// No thread.
-    #[error("no thread for the input of display :{display}")]
-    Thread {
-        /// The display.
-        display: u16,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-}
 
 /// The way to a desktop's keyboard and mouse. All that is held down comes up when it is dropped.
 #[derive(Debug)]
@@ -75,7 +32,7 @@ impl Keyboard {
     ///
     /// # Errors
     /// What is wrong with its X server.
-    pub fn connect(desktop: &RunningDesktop) -> Result<Self, KeyboardError> {
+    pub fn connect(desktop: &RunningDesktop) -> Result<Self, XError> {
         let mut hands = Hands::connect(desktop)?;
         let display = desktop.display;
         let (queue, inputs) = sync_channel(MAX_QUEUED);
@@ -86,7 +43,7 @@ impl Keyboard {
                     tracing::warn!(%error, "input of a desktop ended");
                 }
             })
-            .map_err(|source| KeyboardError::Thread { display, source })?;
+            .map_err(|source| XError::Thread { display, what: "hand input to", source })?;
         Ok(Keyboard { queue })
     }
 
@@ -108,23 +65,15 @@ struct Hands {
 }
 
 impl Hands {
-    fn connect(desktop: &RunningDesktop) -> Result<Self, KeyboardError> {
-        let display = desktop.display;
-        let socket = |source| KeyboardError::Socket { display, source };
-        let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{display}")).map_err(socket)?;
-        let (stream, _) = DefaultStream::from_unix_stream(stream).map_err(socket)?;
-        let cookie = desktop.cookie.to_vec();
-        let protocol = if cookie.is_empty() { Vec::new() } else { COOKIE.to_vec() };
-        let server = RustConnection::connect_to_stream_with_auth_info(stream, 0, protocol, cookie)
-            .map_err(|source| KeyboardError::Connect { display, source: Box::new(source) })?;
-        let hands = Self::on(server);
-        hands.map_err(|source| KeyboardError::Request { display, source })
+    fn connect(desktop: &RunningDesktop) -> Result<Self, XError> {
+        let (server, root) = xconnection::connect(desktop)?;
+        let (display, what) = (desktop.display, "take input");
+        Self::on(server, root).map_err(|source| XError::Request { display, what, source })
     }
 
-    fn on(server: RustConnection) -> Result<Self, ReplyError> {
+    fn on(server: RustConnection, root: Window) -> Result<Self, ReplyError> {
         server.xtest_get_version(2, 2)?.reply()?;
         let setup = server.setup();
-        let root = setup.roots.first().map_or(x11rb::NONE, |screen| screen.root);
         let (first, last) = (setup.min_keycode, setup.max_keycode);
         let mapping = server.get_keyboard_mapping(first, last - first + 1)?.reply()?;
         let each = usize::from(mapping.keysyms_per_keycode).max(1);

@@ -5,16 +5,22 @@
 //! pixels is in threads of the desktops. A client that has not proved itself costs one place of
 //! [`Limits::handshakes`], and loses it to newcomers.
 
+mod activation;
 pub mod capabilities;
+pub mod channels;
 mod connection;
+pub mod display;
 pub mod fastpath;
 pub mod gate;
 mod handshake;
 pub mod input;
 mod keyboard;
+pub mod message;
 pub mod notice;
+mod outgoing;
 pub mod picture;
 mod screen;
+mod xconnection;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

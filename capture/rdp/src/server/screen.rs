@@ -5,17 +5,18 @@
 //! and never memory: what changes meanwhile is gathered by the X server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ironrdp_core::encode_vec;
 use ironrdp_pdu::fast_path::UpdateCode;
 use ironrdp_pdu::pointer::{ColorPointerAttribute, Point16, PointerAttribute};
 use lucid_capture::screen::{Access, Cursor, Grabber, ScreenAddress, ScreenError};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::capabilities::Accepted;
 use super::fastpath;
+use super::outgoing::{Frame, Frames};
 use super::picture::{Encoder, Part, PictureError, Pixels};
 use crate::session::RunningDesktop;
 
@@ -57,30 +58,102 @@ pub struct Wishes {
     pub repaint: AtomicBool,
 }
 
-/// Starts to send encoded frames of a desktop to `frames`, until that is closed or an error has
-/// gone through it.
-///
-/// # Errors
-/// When there is no thread.
-pub fn start(
-    desktop: &RunningDesktop,
-    accepted: Accepted,
-    wishes: Arc<Wishes>,
-    frames: mpsc::Sender<Result<Vec<u8>, FrameError>>,
-) -> Result<(), FrameError> {
-    let display = desktop.display;
-    let address = ScreenAddress { display, access: access(desktop) };
-    let size = (desktop.width, desktop.height);
-    std::thread::Builder::new()
-        .name(format!("rdp screen :{display}"))
-        .spawn(move || {
-            if let Err(error) = run(&address, accepted, size, &wishes, &frames) {
-                // Nobody to tell is no matter: the connection is over then.
-                let _ = frames.blocking_send(Err(error));
+/// What a thread is started with.
+pub struct Screen {
+    /// The desktop, with the size its client is activated with.
+    pub desktop: RunningDesktop,
+    /// What the client takes.
+    pub accepted: Accepted,
+    /// What it wants.
+    pub wishes: Arc<Wishes>,
+    /// Where frames go.
+    pub frames: Frames,
+    /// The activation in force; the thread ends when it is another.
+    pub generation: Arc<AtomicU64>,
+    /// Told when the desktop has another size than its client, and then no more frames come.
+    pub resized: watch::Sender<(u16, u16)>,
+}
+
+impl Screen {
+    /// Starts to send encoded frames of the desktop, until they are not wanted any more or an
+    /// error has gone after them.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub fn start(self) -> Result<(), FrameError> {
+        let display = self.desktop.display;
+        let generation = self.generation.load(Ordering::Acquire);
+        std::thread::Builder::new()
+            .name(format!("rdp screen :{display}"))
+            .spawn(move || {
+                if let Err(error) = self.run(generation) {
+                    // Nobody to tell is no matter: the connection is over then.
+                    let _ = self.frames.blocking_send(Err(error));
+                }
+            })
+            .map(drop)
+            .map_err(|source| FrameError::Thread { display, source })
+    }
+
+    fn is_wanted(&self, generation: u64) -> bool {
+        !self.frames.is_closed() && self.generation.load(Ordering::Acquire) == generation
+    }
+
+    fn run(&self, generation: u64) -> Result<(), FrameError> {
+        let (desktop, wishes) = (&self.desktop, &self.wishes);
+        let (width, height) = (desktop.width, desktop.height);
+        let address = ScreenAddress { display: desktop.display, access: access(desktop) };
+        let mut grabber = Grabber::connect(&address)?;
+        let mut encoder = Encoder::new(self.accepted, width, height);
+        let whole = Part { x: 0, y: 0, width, height };
+        let mut parts = vec![whole];
+        let mut pointer = true;
+        let mut sent = Instant::now();
+        while self.is_wanted(generation) {
+            if grabber.size() != (width, height) {
+                self.resized.send_replace(grabber.size());
+                return Ok(());
             }
-        })
-        .map(drop)
-        .map_err(|source| FrameError::Thread { display, source })
+            if wishes.repaint.swap(false, Ordering::Relaxed) {
+                parts = vec![whole];
+            }
+            let shown = !wishes.suppressed.load(Ordering::Relaxed);
+            if shown && (pointer || !parts.is_empty()) {
+                let mut bytes = Vec::new();
+                let frame = grabber.frame();
+                let pixels = Pixels { width, height, stride: frame.stride, bytes: frame.pixels };
+                encoder.append(&mut bytes, pixels, &parts)?;
+                parts.clear();
+                if std::mem::take(&mut pointer)
+                    && let Some(cursor) = grabber.cursor()?
+                {
+                    shape(&mut bytes, &cursor)?;
+                }
+                let frame = Frame { generation, bytes };
+                if !frame.bytes.is_empty() && self.frames.blocking_send(Ok(frame)).is_err() {
+                    return Ok(());
+                }
+                let rest = FRAME_INTERVAL.saturating_sub(sent.elapsed());
+                std::thread::sleep(rest);
+                sent = Instant::now();
+            }
+            let damage = grabber.wait(STILL_INTERVAL)?;
+            pointer |= damage.cursor;
+            let changed = damage.rects.iter().map(|rect| Part {
+                x: rect.x,
+                y: rect.y,
+                width: rect.width,
+                height: rect.height,
+            });
+            match shown {
+                true => parts.extend(changed),
+                // Gathered as all of it: a window that is not shown must not gather rectangles.
+                false if !damage.rects.is_empty() => parts = vec![whole],
+                false => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 fn access(desktop: &RunningDesktop) -> Access {
@@ -88,66 +161,6 @@ fn access(desktop: &RunningDesktop) -> Access {
         true => Access::Open,
         false => Access::Cookie(desktop.cookie.clone()),
     }
-}
-
-fn run(
-    address: &ScreenAddress,
-    accepted: Accepted,
-    (width, height): (u16, u16),
-    wishes: &Wishes,
-    frames: &mpsc::Sender<Result<Vec<u8>, FrameError>>,
-) -> Result<(), FrameError> {
-    let mut grabber = Grabber::connect(address)?;
-    let mut encoder = Encoder::new(accepted, width, height);
-    let whole = Part { x: 0, y: 0, width, height };
-    let mut parts = vec![whole];
-    let mut pointer = true;
-    let mut sent = Instant::now();
-    while !frames.is_closed() {
-        if wishes.repaint.swap(false, Ordering::Relaxed) {
-            parts = vec![whole];
-        }
-        let shown = !wishes.suppressed.load(Ordering::Relaxed);
-        if shown && (pointer || !parts.is_empty()) {
-            let mut out = Vec::new();
-            let frame = grabber.frame();
-            let pixels = Pixels {
-                // A desktop that grew is seen as far as the client's window goes.
-                width: frame.width.min(width),
-                height: frame.height.min(height),
-                stride: frame.stride,
-                bytes: frame.pixels,
-            };
-            encoder.append(&mut out, pixels, &parts)?;
-            parts.clear();
-            if std::mem::take(&mut pointer)
-                && let Some(cursor) = grabber.cursor()?
-            {
-                shape(&mut out, &cursor)?;
-            }
-            if !out.is_empty() && frames.blocking_send(Ok(out)).is_err() {
-                return Ok(());
-            }
-            let rest = FRAME_INTERVAL.saturating_sub(sent.elapsed());
-            std::thread::sleep(rest);
-            sent = Instant::now();
-        }
-        let damage = grabber.wait(STILL_INTERVAL)?;
-        pointer |= damage.cursor;
-        let changed = damage.rects.iter().map(|rect| Part {
-            x: rect.x,
-            y: rect.y,
-            width: rect.width,
-            height: rect.height,
-        });
-        match shown {
-            true => parts.extend(changed),
-            // Gathered as all of it: a window that is not shown must not gather rectangles.
-            false if !damage.rects.is_empty() => parts = vec![whole],
-            false => {}
-        }
-    }
-    Ok(())
 }
 
 /// The pointer's look, with its own transparency.

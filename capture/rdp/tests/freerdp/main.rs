@@ -1,0 +1,7 @@
+//! A real xfreerdp against the real server and a real desktop: who is let in, what is shown, what
+//! reaches the desktop, what goes over.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod entry;
+mod size;
+mod stage;
