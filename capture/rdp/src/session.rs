@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::controller::ClientId;
 use crate::event::EventKind;
+use crate::monitor::Counters;
 use crate::policy::Policy;
 
 /// Where a client knocked.
@@ -132,6 +133,8 @@ pub struct Admission {
     pub observer: bool,
     /// Who is told.
     pub events: Arc<dyn EventSink>,
+    /// Where the wire counts for this desktop.
+    pub counters: Arc<Counters>,
     /// What its owner wants; a closed channel ends the connection.
     pub orders: watch::Receiver<Order>,
 }

@@ -145,6 +145,7 @@ impl Gatekeeper for Gate {
             accepted: false,
             observer: false,
             events: self.events.clone(),
+            counters: Arc::default(),
             orders: self.orders.subscribe(),
         })
     }

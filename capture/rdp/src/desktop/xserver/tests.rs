@@ -4,15 +4,23 @@ use super::*;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-fn start(dir: &Path, name: &str, cookie: &[u8; 16]) -> XServer {
-    let options = XServerOptions {
-        program: "Xvfb".into(),
+fn options(authority: &Path) -> XServerOptions {
+    XServerOptions {
+        kind: ServerKind::Xvfb,
+        program: ServerKind::Xvfb.program(),
         width: 320,
         height: 200,
-        authority: dir.join(name),
+        authority: authority.to_owned(),
         start_timeout: Duration::from_secs(60),
-    };
-    XServer::start(&options, cookie).unwrap()
+        launcher: Launcher::Direct,
+        unit: String::new(),
+        limits: Limits::default(),
+        ids: None,
+    }
+}
+
+fn start(dir: &Path, name: &str, cookie: &[u8; 16]) -> XServer {
+    XServer::start(&options(&dir.join(name)), cookie).unwrap()
 }
 
 /// The connection setup of the X protocol; returns the first byte of the answer: 1 for welcome.
@@ -56,25 +64,28 @@ fn a_server_that_dies_is_noticed_and_leaves_nothing() {
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     assert!(server.ended().unwrap().is_some());
-    let lock = format!("/tmp/.X{}-lock", server.display().trim_start_matches(':'));
+    let socket = format!("/tmp/.X11-unix/X{}", server.number());
+    assert!(Path::new(&socket).exists());
     let authority = server.authority().to_owned();
     drop(server);
-    assert!(!Path::new(&lock).exists() && !authority.exists());
+    assert!(!Path::new(&socket).exists() && !authority.exists());
 }
 
 #[test]
 fn a_program_that_is_not_there_or_is_no_server_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = XServerOptions {
-        program: dir.path().join("missing"),
-        width: 320,
-        height: 200,
-        authority: dir.path().join("authority"),
-        start_timeout: Duration::from_secs(60),
-    };
+    let mut options = options(&dir.path().join("authority"));
+    options.program = dir.path().join("missing");
     let error = XServer::start(&options, &[0; 16]).unwrap_err();
     assert!(matches!(&error, XServerError::Start { .. }) && error.to_string().contains("missing"));
     options.program = "true".into();
     let error = XServer::start(&options, &[0; 16]).unwrap_err();
     assert!(matches!(error, XServerError::NoDisplay { .. }), "{error}");
+    let complaining = dir.path().join("complaining");
+    std::fs::write(&complaining, "#!/bin/sh\necho no memory for a screen >&2; exit 1\n").unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&complaining, std::fs::Permissions::from_mode(0o755)).unwrap();
+    options.program = complaining;
+    let error = XServer::start(&options, &[0; 16]).unwrap_err().to_string();
+    assert!(error.ends_with("no memory for a screen"), "{error}");
 }

@@ -1,0 +1,240 @@
+//! Desktops on a real Xvfb: how they start, end, and what they leave.
+
+use super::*;
+use std::path::PathBuf;
+use std::process::Output;
+
+/// How long anything may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Stage {
+    dir: tempfile::TempDir,
+    index: u16,
+}
+
+impl Stage {
+    /// `index` is another in each test: users are told apart by it.
+    fn new(index: u16) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), open).unwrap();
+        Stage { dir, index }
+    }
+
+    fn setup(&self, command: &str, restart: bool) -> Setup {
+        let definition = Definition {
+            name: format!("test-{}", self.index),
+            width: 640,
+            height: 400,
+            command: Some(command.to_owned()),
+            restart,
+        };
+        let places =
+            Places { runtime: self.dir.path().join("run"), home: self.dir.path().join("home") };
+        let mut setup = Setup::new(definition, places, self.index);
+        setup.launcher = Launcher::Direct;
+        setup
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.dir.path().join("home").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        until(|| self.home(name).exists());
+        std::fs::read_to_string(self.home(name)).unwrap()
+    }
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "gave up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn until_state(running: &Running, wanted: impl Fn(&State) -> bool) -> State {
+    let state = running.state();
+    until(|| wanted(&state.borrow()));
+    State::clone(&state.borrow())
+}
+
+fn members(running: &Running) -> Membership {
+    running.shared.life().as_ref().unwrap().members.clone()
+}
+
+/// Writes a file whole, so that whoever sees it can read all of it.
+fn writes(name: &str, what: &str) -> String {
+    format!("{{ {what}; }} >{name}.part; mv {name}.part {name};")
+}
+
+#[test]
+fn a_session_has_its_display_and_nothing_of_the_daemon() {
+    let stage = Stage::new(1);
+    // A file that a library left open in the daemon.
+    let leaked = std::fs::File::open("/etc/passwd").unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    let mut command = writes("env", "env");
+    command += &writes("fds", "ls -l /proc/self/fd");
+    command +=
+        &writes("who", "id -u; ulimit -d; ulimit -n; ulimit -c; grep NoNew /proc/self/status");
+    command +=
+        &writes("x", "od -An -v -tx1 $XAUTHORITY | tr -d ' \\n'; xdotool getdisplaygeometry");
+    command += "exec sleep 600";
+    let running = Running::start(stage.setup(&command, false)).unwrap();
+    let desktop = running.desktop().unwrap();
+    assert_eq!((desktop.name.as_str(), desktop.width, desktop.height), ("test-1", 640, 400));
+
+    let hex: String = desktop.cookie.iter().map(|byte| format!("{byte:02x}")).collect();
+    let x = stage.read("x");
+    assert!(x.contains(&hex) && x.contains("640 400"), "{x}");
+    let environment = stage.read("env");
+    let names: Vec<&str> = environment.lines().filter_map(|line| line.split('=').next()).collect();
+    assert!(environment.contains(&format!("DISPLAY=:{}\n", desktop.display)));
+    assert!(names.contains(&"XAUTHORITY") && names.contains(&"HOME"));
+    for of_daemon in ["CARGO", "CARGO_MANIFEST_DIR", "RUST_BACKTRACE", "RUSTUP_HOME"] {
+        assert!(!names.contains(&of_daemon), "{environment}");
+    }
+    let fds = stage.read("fds");
+    assert!(fds.contains("/dev/null") && !fds.contains("passwd"), "{fds}");
+    // 0 to 2, and the directory that ls reads.
+    assert_eq!(fds.lines().filter(|line| line.contains("->")).count(), 4, "{fds}");
+    let who = stage.read("who");
+    let lines: Vec<&str> = who.lines().collect();
+    let uid = match rustix::process::geteuid().is_root() {
+        true => 70_001,
+        false => rustix::process::geteuid().as_raw(),
+    };
+    assert_eq!(lines[..4], [uid.to_string(), (1 << 20).to_string(), "4096".into(), "0".into()]);
+    assert!(lines[4].ends_with('1'), "{who}");
+    drop(leaked);
+    let usage = running.usage();
+    assert!(usage.memory_bytes > 4 << 20 && usage.tasks >= 2 && usage.disk_bytes > 0, "{usage:?}");
+    running.stop();
+    assert_eq!(running.usage().tasks, 0);
+}
+
+#[test]
+fn stopping_ends_everything_and_leaves_nothing() {
+    let stage = Stage::new(2);
+    let command = "trap 'echo >asked; exit' TERM; \
+                   setsid sh -c 'trap \"\" TERM; echo >there; exec sleep 600' & \
+                   while :; do sleep 0.1; done";
+    let mut setup = stage.setup(command, true);
+    setup.grace = Duration::from_millis(300);
+    let running = Running::start(setup).unwrap();
+    stage.read("there");
+    let (members, display) = (members(&running), running.desktop().unwrap().display);
+    assert!(members.living().len() >= 3);
+    let socket = PathBuf::from(format!("/tmp/.X11-unix/X{display}"));
+    assert!(socket.exists());
+    running.stop();
+    assert_eq!(*running.state().borrow(), State::Stopped);
+    assert!(members.living().is_empty() && running.desktop().is_none());
+    assert!(!socket.exists() && !Path::new(&format!("/tmp/.X{display}-lock")).exists());
+    assert!(stage.home("asked").exists() && !stage.dir.path().join("run").exists());
+    // Once more is nothing.
+    running.stop();
+}
+
+#[test]
+fn a_session_that_ends_ends_the_desktop_and_says_how() {
+    let stage = Stage::new(3);
+    let running = Running::start(stage.setup("sleep 600 & exit 7", false)).unwrap();
+    let state = until_state(&running, State::is_final);
+    assert_eq!(state, State::Ended { reason: "the session command ended (exit status 7)".into() });
+    assert!(running.desktop().is_none());
+    let user = format!("{}/run", stage.dir.path().display());
+    let left = Membership { mark: user, ..Membership::default() };
+    assert!(left.living().is_empty());
+}
+
+#[test]
+fn a_killed_server_ends_the_session_and_a_fresh_desktop_is_started() {
+    let stage = Stage::new(4);
+    let command = "echo started >>starts; exec sleep 600";
+    let running = Running::start(stage.setup(command, true)).unwrap();
+    stage.read("starts");
+    let (before, first) = (members(&running), running.desktop().unwrap());
+    let server = i32::try_from(before.groups[1]).ok().and_then(Pid::from_raw).unwrap();
+    rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
+    let state = until_state(&running, |state| matches!(state, State::Restarting { .. }));
+    let reason = "the X server ended (signal 9)".to_owned();
+    assert_eq!(state, State::Restarting { reason, attempt: 1 });
+    assert!(before.living().is_empty());
+    until_state(&running, |state| *state == State::Running);
+    until(|| stage.read("starts").lines().count() == 2);
+    let second = running.desktop().unwrap();
+    assert_ne!(first.cookie, second.cookie);
+    // Dropped without a word it ends too.
+    let members = members(&running);
+    drop(running);
+    assert!(members.living().is_empty());
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_ended_before_the_next_start() {
+    let stage = Stage::new(5);
+    let setup = stage.setup("exec sleep 600", false);
+    let root = rustix::process::geteuid().is_root();
+    let mut orphan = Command::new("setpriv");
+    if root {
+        orphan.args(["--reuid=70005", "--regid=70005", "--clear-groups"]);
+    }
+    orphan.args(["sleep", "600"]).env(MARK, &setup.places.runtime).process_group(0);
+    let mut orphan = orphan.spawn().unwrap();
+    let running = Running::start(setup).unwrap();
+    use std::os::unix::process::ExitStatusExt as _;
+    assert_eq!(orphan.wait().unwrap().signal(), Some(9));
+    running.stop();
+}
+
+#[test]
+fn what_cannot_start_says_why_and_leaves_nothing() {
+    let stage = Stage::new(6);
+    let mut setup = stage.setup("true", true);
+    setup.definition.width = 1;
+    assert!(matches!(Running::start(setup), Err(StartError::Definition(_))));
+    let mut setup = stage.setup("true", true);
+    setup.limits.tasks = 1;
+    assert!(matches!(Running::start(setup), Err(StartError::Limits(_))));
+    let mut setup = stage.setup("true", true);
+    setup.run_as = RunAs::User { name: "nobody-of-that-name".into(), index: 6 };
+    assert!(matches!(Running::start(setup), Err(StartError::Identity(_))));
+    assert!(!stage.dir.path().join("run").exists());
+}
+
+#[test]
+fn pauses_before_new_starts_grow_and_end() {
+    let pauses: Vec<u64> = (1..=RESTARTS_MAX).map(|n| restart_pause(n).as_secs()).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(restart_pause(u32::MAX), RESTART_LONGEST);
+}
+
+fn has(program: &str) -> bool {
+    launcher::found(program).is_some()
+}
+
+#[test]
+fn the_default_session_shows_a_terminal() {
+    let stage = Stage::new(7);
+    let mut setup = stage.setup("", false);
+    setup.definition.command = None;
+    if !has("xterm") {
+        assert!(matches!(Running::start(setup), Err(StartError::NoTerminal(_))));
+        return;
+    }
+    let authority = setup.places.authority();
+    let running = Running::start(setup).unwrap();
+    let display = running.desktop().unwrap().display;
+    until(|| {
+        let mut search = Command::new("xdotool");
+        search.args(["search", "--onlyvisible", "--class", "xterm"]);
+        search.env("DISPLAY", format!(":{display}")).env("XAUTHORITY", &authority);
+        let Output { status, .. } = search.output().unwrap();
+        status.success()
+    });
+    running.stop();
+}
