@@ -34,7 +34,7 @@ const STOP_MOST_MS: u64 = 400;
 /// Most media that a crash may cost, and therefore most that a recording may declare missing at
 /// its end, seconds.
 const LOSS_MOST_S: f64 = 1.0;
-/// A fragment is about a second: it may wait for a keyframe and ends with a whole picture, here of
+/// A fragment is about 0.8 s: it may wait for a keyframe and ends with a whole picture, here of
 /// 100 ms, or of more where a busy machine skipped some. Beyond this the cutting is broken,
 /// seconds.
 const FRAGMENT_MOST_S: f64 = 1.5;
@@ -45,6 +45,8 @@ const OPTIONS: &[&str] = &[
     "record.demo=false",
     "--set",
     "http.signed_in_per_minute=0",
+    "--set",
+    "http.media_per_minute=0",
     // What is only informative would fill the pipe that nobody reads while it runs.
     "--log-level",
     "warn",
