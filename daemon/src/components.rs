@@ -83,11 +83,15 @@ impl Core {
             config.name.clone(),
         ));
         let listeners = events.clone();
+        let (limits, keep_free) = (config.exports, config.record.keep_free_bytes);
         let told = Box::new(move |export: &crate::exports::Export| {
-            listeners.publish(Topic::Export, &exports::view(export));
+            listeners.publish(Topic::Export, &exports::view(export, &limits));
         });
-        let keep_free = config.record.keep_free_bytes;
-        let exports = Arc::new(Exports::new(Arc::clone(&archive), node.clone(), keep_free, told));
+        let (kept, chain) = (Arc::clone(&archive), node.clone());
+        let exports = tokio::task::spawn_blocking(move || {
+            Exports::open(kept, chain, limits, keep_free, told)
+        });
+        let exports = Arc::new(exports.await?);
         let core = Self { archive, node, anchoring, pulse, queue, recordings, exports, chain_stop };
         core.take_up(observer).await?;
         Ok(core)
@@ -142,6 +146,9 @@ pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) 
         reporter.healthy();
         evidence::tell(App::clone(&state), reporter, stop)
     });
+    let exports = Arc::clone(&core.exports);
+    supervisor
+        .start(optional("exports"), move |reporter, stop| Arc::clone(&exports).run(reporter, stop));
     start_recorder(supervisor, &core.recordings, &app.machine);
     let state = App::clone(app);
     supervisor.start(optional("panel"), move |reporter, stop| {

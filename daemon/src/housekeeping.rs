@@ -23,7 +23,12 @@ pub async fn run(app: App, reporter: Reporter, stop: CancellationToken) -> anyho
     loop {
         let round = Arc::clone(&app);
         let report = tokio::task::spawn_blocking(move || {
+            // Copies go before recordings do, and with their recording.
+            round.exports.sweep(0);
             let report = enforce(&round.archive, &*round.anchoring, &policy(&round))?;
+            for session in &report.deleted {
+                round.exports.forget(*session);
+            }
             let used = used_bytes(&round)?;
             *round.used.lock().unwrap_or_else(PoisonError::into_inner) = used;
             anyhow::Ok(report)

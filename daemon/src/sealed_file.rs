@@ -1,9 +1,12 @@
-//! A scratch file whose bytes mean nothing on the disk: for exports and uploads, which hold a
-//! recording in the clear.
+//! A file whose bytes mean nothing on the disk without its key: for exports and uploads, which hold
+//! a recording in the clear.
 //!
-//! The file has no name and the key exists in memory only, so both are gone with the process. Each
-//! block of 64 KiB is sealed by itself (XChaCha20-Poly1305, a fresh nonce each time it is written,
-//! its number as associated data), so that any place can be written and read.
+//! Each block of 64 KiB is sealed by itself (XChaCha20-Poly1305, a fresh nonce each time it is
+//! written, its number as associated data), so that any place can be written and read. Every file
+//! has a key of its own, hence destroying the key destroys the file. Whose key it is and where it
+//! is kept is for the caller: an upload has no name and its key is in memory only, so both are gone
+//! with the process; an export outlives the process, and its key lies sealed beside it
+//! ([`crate::exports`]).
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -33,6 +36,15 @@ pub struct SealedFile {
     last: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
 }
 
+/// What must be known besides the key to open a sealed file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of what is in it.
+    pub length: u64,
+    /// Its [`SealedFile::mark`].
+    pub mark: u128,
+}
+
 /// A sealed file being written.
 pub struct SealedWriter {
     file: File,
@@ -46,22 +58,27 @@ pub struct SealedWriter {
 }
 
 impl SealedWriter {
-    /// An empty file on the file system of `dir`.
+    /// An empty file without a name on the file system of `dir`, its key in memory only.
     ///
     /// # Errors
     /// From the file system, or when the operating system gives no random numbers.
-    pub fn create(dir: &Path) -> io::Result<Self> {
+    pub fn scratch(dir: &Path) -> io::Result<Self> {
         let mut key = Zeroizing::new([0u8; 32]);
         getrandom::fill(&mut *key).map_err(io::Error::other)?;
-        Ok(Self {
-            file: tempfile::tempfile_in(dir)?,
+        Ok(Self::new(tempfile::tempfile_in(dir)?, &key))
+    }
+
+    /// Over an empty file, open for reading and writing.
+    pub fn new(file: File, key: &[u8; 32]) -> Self {
+        Self {
+            file,
             cipher: XChaCha20Poly1305::new(&Key::from(*key)),
             length: 0,
             at: 0,
             block: 0,
             plain: Zeroizing::new(Vec::with_capacity(BLOCK)),
             dirty: false,
-        })
+        }
     }
 
     /// Bytes written so far.
@@ -81,6 +98,16 @@ impl SealedWriter {
         Ok(SealedFile { file: self.file, cipher: self.cipher, length: self.length, mark, last })
     }
 
+    /// [`Self::finish`], and everything is on the disk.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn finish_durably(self) -> io::Result<SealedFile> {
+        let finished = self.finish()?;
+        finished.file.sync_all()?;
+        Ok(finished)
+    }
+
     fn store(&mut self) -> io::Result<()> {
         if !self.dirty {
             return Ok(());
@@ -89,7 +116,7 @@ impl SealedWriter {
         getrandom::fill(&mut slot).map_err(io::Error::other)?;
         let nonce = XNonce::try_from(&slot[..]).map_err(io::Error::other)?;
         let payload = Payload { msg: &self.plain, aad: &self.block.to_be_bytes() };
-        slot.extend(self.cipher.encrypt(&nonce, payload).map_err(|_| cannot("seal"))?);
+        slot.extend(self.cipher.encrypt(&nonce, payload).map_err(|_| cannot("seal a block of"))?);
         self.file.write_all_at(&slot, self.block * SLOT)?;
         self.dirty = false;
         Ok(())
@@ -144,9 +171,31 @@ impl Seek for SealedWriter {
 }
 
 impl SealedFile {
+    /// A file that was finished in an earlier life.
+    ///
+    /// # Errors
+    /// From the file system, or when the file is not as long as one of this shape. That its blocks
+    /// are what was written shows when they are read.
+    pub fn open(file: File, key: &[u8; 32], shape: Shape) -> io::Result<Self> {
+        let tail = match shape.length % BLOCK as u64 {
+            0 => 0,
+            rest => rest + (NONCE + TAG) as u64,
+        };
+        if file.metadata()?.len() != shape.length / BLOCK as u64 * SLOT + tail {
+            return Err(cannot("find the end of"));
+        }
+        let (cipher, last) = (XChaCha20Poly1305::new(&Key::from(*key)), Mutex::new(None));
+        Ok(Self { file, cipher, length: shape.length, mark: shape.mark.to_be_bytes(), last })
+    }
+
     /// A random number that no other file has, and this one keeps: its bytes never change.
     pub fn mark(&self) -> u128 {
         u128::from_be_bytes(self.mark)
+    }
+
+    /// What [`Self::open`] asks for.
+    pub fn shape(&self) -> Shape {
+        Shape { length: self.length, mark: self.mark() }
     }
 }
 
@@ -200,11 +249,11 @@ fn read_block(
     let (nonce, sealed) = slot.split_at(NONCE);
     let nonce = XNonce::try_from(nonce).map_err(io::Error::other)?;
     let payload = Payload { msg: sealed, aad: &block.to_be_bytes() };
-    cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| cannot("open"))
+    cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| cannot("open a block of"))
 }
 
 fn cannot(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("cannot {what} a block of a scratch file"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("cannot {what} a sealed file"))
 }
 
 #[cfg(test)]
@@ -218,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_written_anywhere_reads_back_everywhere_and_is_not_on_the_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SealedWriter::create(dir.path()).unwrap();
+        let mut writer = SealedWriter::scratch(dir.path()).unwrap();
         let mut expected = bytes(3 * BLOCK + 1234);
         for part in expected.chunks(10_007) {
             writer.write_all(part).unwrap();
@@ -253,7 +302,7 @@ mod tests {
     #[test]
     fn a_changed_or_moved_block_does_not_open() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SealedWriter::create(dir.path()).unwrap();
+        let mut writer = SealedWriter::scratch(dir.path()).unwrap();
         writer.write_all(&bytes(2 * BLOCK)).unwrap();
         assert!(writer.seek(SeekFrom::Start(2 * BLOCK as u64 + 1)).is_err());
         let raw = writer.file.try_clone().unwrap();
@@ -264,5 +313,28 @@ mod tests {
         let mut read = [0; 1];
         file.read_at(0, &mut read).unwrap();
         file.read_at(BLOCK as u64, &mut read).unwrap_err();
+    }
+
+    #[test]
+    fn a_finished_file_opens_again_with_its_key_and_shape_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sealed");
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        // The last block full, and not.
+        for length in [0, 2 * BLOCK, 2 * BLOCK + 17] {
+            let mut writer = SealedWriter::new(File::create_new(&path).unwrap(), &[7; 32]);
+            writer.write_all(&bytes(length)).unwrap();
+            let shape = writer.finish_durably().unwrap().shape();
+            let again = SealedFile::open(open(), &[7; 32], shape).unwrap();
+            assert_eq!((again.shape(), shape.length), (shape, length as u64));
+            let mut read = vec![0; length];
+            again.read_at(0, &mut read).unwrap();
+            assert!(read == bytes(length));
+            let longer = Shape { length: shape.length + 1, ..shape };
+            assert!(SealedFile::open(open(), &[7; 32], longer).is_err());
+            let wrong = SealedFile::open(open(), &[8; 32], shape).unwrap();
+            assert!(length == 0 || wrong.read_at(0, &mut [0]).is_err());
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 }

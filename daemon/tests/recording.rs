@@ -8,51 +8,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Answer, Daemon, PATIENCE, start, start_in};
-
-struct Owner {
-    daemon: Daemon,
-    token: String,
-}
-
-impl Owner {
-    fn of(daemon: Daemon) -> Self {
-        let token = daemon.claim();
-        Self { daemon, token }
-    }
-
-    fn again(daemon: Daemon) -> Self {
-        let body = json!({"username": "admin", "password": support::PASSWORD});
-        let answer = daemon.send("POST", "/api/v1/session-token", &[], Some(&body));
-        let token = answer.json()["token"].as_str().unwrap().to_owned();
-        Self { daemon, token }
-    }
-
-    fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let bearer = format!("Bearer {}", self.token);
-        let path = format!("/api/v1{path}");
-        self.daemon.send(method, &path, &[("Authorization", &bearer)], body.as_ref())
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let answer = self.call("GET", path, None);
-        assert_eq!(answer.status, 200, "GET {path}: {}", answer.text());
-        answer.json()
-    }
-
-    /// Asks again until it fits; what was there last is shown when patience ends.
-    fn wait(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            let value = self.get(path);
-            if fits(&value) {
-                return value;
-            }
-            assert!(began.elapsed() < PATIENCE, "GET {path} never fitted: {value}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
+use support::owner::Owner;
+use support::{Answer, PATIENCE, start, start_in};
 
 #[test]
 fn a_claimed_device_shows_a_live_picture_and_exports_what_it_recorded() {

@@ -177,7 +177,7 @@ impl AnchorReport {
     fn new(anchored: &Anchored, start_us: u64) -> Self {
         let opened_after_start_s = (anchored.opened.time_us as f64 - start_us as f64) / 1e6;
         let (signed, all) = (anchored.witnesses.len(), anchored.validators);
-        let statement = match &anchored.closed {
+        let mut statement = match &anchored.closed {
             Some(closed) => {
                 format!("anchored at height {} by {signed} of {all} nodes", closed.height)
             }
@@ -186,6 +186,10 @@ impl AnchorReport {
                 anchored.opened.height
             ),
         };
+        if all == 1 {
+            // One of one sounds like everyone.
+            statement += ": only the device itself vouches, and one node is no quorum";
+        }
         let checkpoint = |at: &At<_>| {
             let content: &lucid_evidence::Checkpoint = &at.content;
             place(at, Some(content.tree_size))

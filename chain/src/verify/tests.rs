@@ -129,7 +129,11 @@ fn an_anchored_bundle_is_valid_and_says_by_whom() {
     let report = recording(1).report(&Trust::default());
     assert_eq!((report.verdict, report.exit_code), ("valid", 0), "{report}");
     let anchor = report.anchor.as_ref().unwrap();
-    assert_eq!(anchor.statement, "anchored at height 4 by 1 of 1 nodes");
+    assert_eq!(
+        anchor.statement,
+        "anchored at height 4 by 1 of 1 nodes: only the device itself vouches, and one node is \
+         no quorum"
+    );
     assert_eq!(anchor.checkpoints.len(), 2);
     let text = report.to_string();
     assert!(text.contains("1 of 1 witness") && text.contains("not checked"), "{text}");

@@ -212,6 +212,25 @@ pub const KEYS: &[Key] = &[
         show: |config| (config.record.keep_free_bytes / MIB).to_string(),
     },
     Key {
+        name: "exports.keep_hours",
+        help: "hours a finished export is kept",
+        set: |config, value| {
+            let hours = value.number(1, 24 * 365)?;
+            config.exports.keep = std::time::Duration::from_secs(hours * 3600);
+            Ok(())
+        },
+        show: |config| (config.exports.keep.as_secs() / 3600).to_string(),
+    },
+    Key {
+        name: "exports.max_mib",
+        help: "MiB all exports may take together; beyond it the oldest go",
+        set: |config, value| {
+            config.exports.bytes_max = value.number(1, 1 << 24)? * MIB;
+            Ok(())
+        },
+        show: |config| (config.exports.bytes_max / MIB).to_string(),
+    },
+    Key {
         name: "panel.gpio",
         help: "pins of light and button: auto, rppal, gpiocdev, gpiocdev:LABEL, sim or off",
         set: |config, value| {

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use keys::{KEYS, Key};
 use value::Value;
 
+use crate::exports::Limits;
 use crate::front::PanelConfig;
 
 /// The file read when `--config` is not given and it exists.
@@ -50,6 +51,8 @@ pub struct Config {
     pub log: Log,
     /// What is recorded without being asked.
     pub record: Record,
+    /// How long and how much is kept of exports.
+    pub exports: Limits,
     /// Light and button.
     pub panel: PanelConfig,
     /// Socket of the payment process; `None` is no payments.
@@ -148,6 +151,10 @@ impl Default for Config {
             panel: PanelConfig::default(),
             payments_socket: None,
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
+            exports: Limits {
+                keep: Duration::from_secs(7 * 24 * 3600),
+                bytes_max: 32 * 1024 * MIB,
+            },
         }
     }
 }

@@ -198,7 +198,8 @@ fn assemble(app: &App) -> Result<EvidenceHealth, ArchiveError> {
     if head.validators.count() == 1 {
         problems.push(Trouble {
             severity: "info",
-            text: "one witness: this device alone vouches for the time".into(),
+            text: "one witness: this device alone vouches for the time, and one node is no quorum"
+                .into(),
         });
     }
     let safe = problems.iter().all(|problem| problem.severity != "error");

@@ -25,7 +25,7 @@ use super::range::{Wanted, wanted};
 use super::sessions::{blocking, session_id};
 use super::time::Rfc3339;
 use crate::auth::{Action, SignedIn};
-use crate::exports::{Export, ExportId, ExportState, ExportsError};
+use crate::exports::{Export, ExportId, ExportState, ExportsError, Limits, Why};
 use crate::sealed_file::{SealedFile, SealedWriter};
 
 /// Largest bundle taken for verification, in bytes.
@@ -64,16 +64,26 @@ struct NewExport {
 pub struct ExportView {
     id: String,
     session_id: String,
-    /// `queued`, `running`, `done` or `failed`.
+    /// `queued`, `running`, `done` or `failed`; in events also `removed`.
     state: &'static str,
     /// 0 to 1.
     progress: f64,
     bytes: u64,
+    /// Why it failed; of a removed one, why it is gone.
     error: Option<String>,
     /// What its own verification said: `valid`, `tampered`, `incomplete` or `unverifiable`.
     verdict: Option<&'static str>,
     file_name: String,
+    /// The part that was asked for, seconds of the recording; null is its beginning or end.
+    from_s: Option<f64>,
+    to_s: Option<f64>,
+    sealed: bool,
+    video: bool,
     created_at: Rfc3339,
+    /// When it was done or failed.
+    finished_at: Option<Rfc3339>,
+    /// When it will be removed.
+    expires_at: Option<Rfc3339>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,7 +93,9 @@ struct ExportList {
 }
 
 /// An export as the API shows it.
-pub fn view(export: &Export) -> ExportView {
+pub fn view(export: &Export, limits: &Limits) -> ExportView {
+    let seconds = |us: u64| us as f64 / 1e6;
+    let finished = export.finished_us;
     ExportView {
         id: export.id.to_string(),
         session_id: export.session.to_string(),
@@ -93,17 +105,24 @@ pub fn view(export: &Export) -> ExportView {
         error: export.error.clone(),
         verdict: export.verdict,
         file_name: export.file_name(),
+        from_s: export.spec.from_us.map(seconds),
+        to_s: export.spec.to_us.map(seconds),
+        sealed: export.spec.sealed,
+        video: !export.spec.sealed && !export.spec.no_video,
         created_at: Rfc3339::from_us(export.created_us),
+        finished_at: finished.map(Rfc3339::from_us),
+        expires_at: finished.map(|at| Rfc3339::from_us(limits.expires_us(at))),
     }
 }
 
-/// Exports since the daemon started, newest first.
+/// All exports that are kept, newest first.
 #[utoipa::path(get, path = "/exports", tag = "exports",
     responses((status = 200, body = ExportList),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json")))]
 async fn list(State(app): State<App>, _: SignedIn) -> Json<ExportList> {
     // At most `EXPORTS_MAX`, so one page holds them all.
-    let items = app.exports.list().iter().map(view).collect();
+    let limits = &app.config.exports;
+    let items = app.exports.list().iter().map(|export| view(export, limits)).collect();
     Json(ExportList { items, next_cursor: None })
 }
 
@@ -129,13 +148,15 @@ async fn create(
     if spec.from_us.zip(spec.to_us).is_some_and(|(from, to)| from >= to) {
         return Err(Problem::field("to_s", "expected more than from_s"));
     }
-    let export = blocking(&app, move |app| Ok(app.exports.queue(session)?)).await?;
-    let (id, maker) = (export.id, Arc::clone(&app));
-    // Bounded by the exports that are kept; its outcome is in the export itself.
-    drop(tokio::task::spawn_blocking(move || maker.exports.make(id, &spec)));
+    let export = blocking(&app, move |app| Ok(app.exports.queue(session, spec)?)).await?;
+    let id = export.id;
     app.auth.audit(&who.0.username, "session.export", &format!("{session} {id}")).await?;
     let location = format!("/api/v1/exports/{id}");
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view(&export))))
+    Ok((
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(view(&export, &app.config.exports)),
+    ))
 }
 
 /// One export.
@@ -147,10 +168,10 @@ async fn read(
     _: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Json<ExportView>, Problem> {
-    Ok(Json(view(&find(&app, &id)?)))
+    Ok(Json(view(&find(&app, &id)?, &app.config.exports)))
 }
 
-/// Delete an export; one that is being made is given up.
+/// Delete an export and destroy its key; one that is being made is given up.
 #[utoipa::path(delete, path = "/exports/{id}", tag = "exports", params(("id" = String, Path)),
     responses((status = 204),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json")))]
@@ -161,7 +182,10 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     who.may(Action::Operate)?;
     let export = find(&app, &id)?;
-    app.exports.remove(export.id).ok_or_else(|| Problem::no_such("export", &id))?;
+    let removed = blocking(&app, move |app| Ok(app.exports.remove(export.id, Why::Asked)));
+    let removed = removed.await?.ok_or_else(|| Problem::no_such("export", &id))?;
+    let subject = format!("{} {}", removed.session, removed.id);
+    app.auth.audit(&who.0.username, "export.delete", &subject).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -236,7 +260,7 @@ async fn receive(app: &App, body: Body) -> Result<SealedFile, Problem> {
     let available = app.archive.data().available_bytes();
     let available = available.map_err(|error| Problem::internal("looking at the disk", error))?;
     let most = available.saturating_sub(app.config.record.keep_free_bytes);
-    let mut writer = SealedWriter::create(app.archive.path()).map_err(failed)?;
+    let mut writer = SealedWriter::scratch(app.archive.path()).map_err(failed)?;
     let mut parts = body.into_data_stream();
     while let Some(part) = parts.next().await {
         let part = part.map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))?;

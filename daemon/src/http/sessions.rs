@@ -324,6 +324,7 @@ async fn remove(
     blocking(&app, move |app| {
         let session = app.archive.delete(id, now_us(), "deleted by an administrator")?;
         app.anchoring.deleted(&session);
+        app.exports.forget(id);
         Ok(())
     })
     .await?;

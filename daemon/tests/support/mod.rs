@@ -3,6 +3,8 @@
 // Each test binary uses a part of this, and a failed step here is a failed test.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod owner;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

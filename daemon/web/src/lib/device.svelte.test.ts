@@ -87,6 +87,10 @@ describe("what the page knows", () => {
     expect(state.exports).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(100);
     expect(state.announcement).toBe("Export a.lucid is ready");
+    Stream.last?.say("export", { ...job, state: "removed", error: "its recording was deleted" });
+    expect(state.exports).toEqual([]);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(state.announcement).toBe("Export a.lucid is gone: its recording was deleted");
   });
 
   it("asks again when an event says too little, or some were lost", async () => {

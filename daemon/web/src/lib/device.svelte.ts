@@ -274,6 +274,11 @@ export class DeviceState {
 
   #export(job: ExportJob): void {
     const before = this.exports.find((one) => one.id === job.id);
+    if (job.state === "removed") {
+      this.dropExport(job.id);
+      if (before) this.announce(`Export ${job.file_name} is gone: ${job.error ?? "removed"}`);
+      return;
+    }
     this.putExport(job);
     if (before?.state !== job.state && job.state === "done") this.announce(`Export ${job.file_name} is ready`);
     if (before?.state !== job.state && job.state === "failed") this.announce(`Export ${job.file_name} failed`);

@@ -3,7 +3,8 @@
 export type SourceState = "idle" | "connecting" | "recording" | "stalled" | "failed" | "refused";
 export type SessionState =
   "created" | "recording" | "processing" | "stored" | "anchored" | "completed" | "failed" | "terminated" | "deleted";
-export type ExportState = "queued" | "running" | "done" | "failed";
+/** `removed` comes in events only: the export is gone, and `error` says why. */
+export type ExportState = "queued" | "running" | "done" | "failed" | "removed";
 export type Verdict = "valid" | "tampered" | "incomplete" | "unverifiable";
 
 export interface User {
@@ -138,7 +139,14 @@ export interface ExportJob {
   error: string | null;
   verdict: Verdict | null;
   file_name: string;
-  created_at?: string;
+  /** The part that was asked for, seconds of the recording; null is its beginning or end. */
+  from_s: number | null;
+  to_s: number | null;
+  sealed: boolean;
+  video: boolean;
+  created_at: string;
+  finished_at: string | null;
+  expires_at: string | null;
 }
 
 export interface NewExport {

@@ -37,7 +37,7 @@ describe("honest words", () => {
   it("one witness is called one witness", () => {
     const one = witnessWords(1, 1);
     expect(plain(one.figure)).toBe("1 of 1 witness");
-    expect(one.meaning).toBe("only this device vouches");
+    expect(one.meaning).toBe("only this device vouches, and one node is no quorum");
     expect(witnessWords(1, 4).meaning).toMatch(/no other/);
     expect(witnessWords(3, 4).meaning).toBe("this device and 2 others vouch");
   });

@@ -109,7 +109,7 @@ export function known<K extends string, V extends { label: string; tone: Tone }>
 /** What the witnesses mean: how many, and who that leaves to trust. */
 export function witnessWords(seen: number, all: number): { figure: string; meaning: string } {
   const figure = witnesses(seen, all);
-  if (all <= 1) return { figure, meaning: "only this device vouches" };
+  if (all <= 1) return { figure, meaning: "only this device vouches, and one node is no quorum" };
   const others = Math.max(0, seen - 1);
   if (others === 0) return { figure, meaning: "no other device vouches yet" };
   return { figure, meaning: others === 1 ? "this device and 1 other vouch" : `this device and ${others} others vouch` };
