@@ -6,10 +6,12 @@
 //! of the journal's records.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod gateway;
 pub mod journal;
 pub mod ledger;
 pub mod node;
 pub mod payout;
+pub mod process;
 pub mod tron;
 pub mod wallet;

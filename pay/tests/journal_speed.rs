@@ -20,6 +20,7 @@ fn entries(n: u64) -> Vec<Entry> {
         route: Route::Direct,
         credits: None,
         requested_by: "settle".into(),
+        key: None,
     };
     let txid = TxId(hash);
     let attempt = Attempt {

@@ -3,7 +3,7 @@
 use super::record::{Attempt, Entry, Record, Share};
 use super::types::{Address, Millis, PayoutId, Request, TxId, Usdt};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Milliseconds of a day.
 pub const DAY: Millis = 86_400_000;
@@ -62,6 +62,8 @@ pub struct Change {
 /// One payout.
 #[derive(Clone, Debug)]
 pub struct Payout {
+    /// Its place in the order of asking, from 0.
+    pub number: u64,
     /// What was asked.
     pub request: Request,
     /// Its batch, if it came in one.
@@ -128,9 +130,10 @@ pub struct Book {
     pub last_block: u64,
     /// What was signed and not expired, per day and payee.
     pub spent: BTreeMap<(u64, Address), Usdt>,
-    txids: BTreeSet<[u8; 8]>,
-    order: HashMap<PayoutId, u64>,
-    sequence: u64,
+    /// Every payout in the order of asking.
+    pub asked: Vec<PayoutId>,
+    txids: HashSet<u64>,
+    keys: HashMap<u128, PayoutId>,
 }
 
 impl Book {
@@ -151,17 +154,14 @@ impl Book {
         self.txids.contains(&short(txid))
     }
 
-    fn wait(&mut self, id: PayoutId) {
-        let sequence = *self.order.entry(id).or_insert_with(|| {
-            self.sequence += 1;
-            self.sequence
-        });
-        self.waiting.insert(sequence, id);
+    /// The payout that was asked for under this key.
+    pub fn keyed(&self, key: &str) -> Option<PayoutId> {
+        self.keys.get(&short_key(key)).copied()
     }
 
-    fn leave(&mut self, id: &PayoutId) {
-        if let Some(sequence) = self.order.get(id) {
-            self.waiting.remove(sequence);
+    fn wait(&mut self, id: PayoutId) {
+        if let Some(payout) = self.payouts.get(&id) {
+            self.waiting.insert(payout.number, id);
         }
     }
 
@@ -186,7 +186,9 @@ impl Book {
         match &entry.record {
             Record::Requested { request, batch, second } => {
                 let id = request.id();
+                let number = self.asked.len() as u64;
                 let mut payout = Payout {
+                    number,
                     request: request.clone(),
                     batch: batch.clone(),
                     second: *second,
@@ -200,8 +202,12 @@ impl Book {
                 if *second {
                     payout.enter(State::Held, at, "waits for a second person's approval");
                 }
+                if let Some(key) = &request.key {
+                    self.keys.insert(short_key(key), id);
+                }
                 self.payouts.insert(id, payout);
-                self.wait(id);
+                self.asked.push(id);
+                self.waiting.insert(number, id);
             }
             Record::Approved { payout: id, by } => {
                 if let Some(payout) = self.payouts.get_mut(id) {
@@ -210,8 +216,8 @@ impl Book {
                 }
             }
             Record::Cancelled { payout: id, by, cause } => {
-                self.leave(id);
                 if let Some(payout) = self.payouts.get_mut(id) {
+                    self.waiting.remove(&payout.number);
                     payout.cancelled = true;
                     payout.enter(State::Failed, at, format!("cancelled by {by}: {cause}"));
                 }
@@ -234,8 +240,8 @@ impl Book {
                 self.last_timestamp = self.last_timestamp.max(attempt.timestamp);
                 self.txids.insert(short(&attempt.txid));
                 for share in &attempt.shares {
-                    self.leave(&share.payout);
                     if let Some(payout) = self.payouts.get_mut(&share.payout) {
+                        self.waiting.remove(&payout.number);
                         payout.attempts.push(attempt.txid);
                         payout.enter(State::Signed, at, "signed, not yet taken by a node");
                     }
@@ -299,8 +305,10 @@ impl Book {
     }
 }
 
-fn short(txid: &TxId) -> [u8; 8] {
-    let mut short = [0; 8];
-    short.copy_from_slice(&txid.0[..8]);
-    short
+fn short(txid: &TxId) -> u64 {
+    txid.0.first_chunk().map_or(0, |short| u64::from_be_bytes(*short))
+}
+
+fn short_key(key: &str) -> u128 {
+    blake3::hash(key.as_bytes()).as_bytes().first_chunk().map_or(0, |k| u128::from_be_bytes(*k))
 }

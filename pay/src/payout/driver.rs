@@ -104,25 +104,45 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
     pub async fn round(&mut self, clock: impl Fn() -> Millis) -> Result<(), JournalError> {
         let live: Vec<TxId> = self.engine.book.live.keys().copied().collect();
         for txid in live {
-            let event = self.look(txid).await;
-            self.run(event, &clock).await?;
+            self.settle(txid, &clock).await?;
         }
         // Each pass signs one payout, until none is due.
         for _ in 0..self.engine.policy.live_max {
-            if self.engine.book.waiting.is_empty() {
-                break;
-            }
-            let before = self.engine.book.live.len();
-            let event = match self.view().await {
-                Ok(view) => Event::Ready(view),
-                Err(why) => Event::NotReady(format!("no node to sign by: {why}")),
-            };
-            self.run(event, &clock).await?;
-            if self.engine.book.live.len() <= before {
+            if !self.pay(&clock).await? {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Looks at one live transaction, and sends it again if it may be sent.
+    ///
+    /// # Errors
+    /// Of the journal.
+    pub async fn settle(
+        &mut self,
+        txid: TxId,
+        clock: &impl Fn() -> Millis,
+    ) -> Result<(), JournalError> {
+        let event = self.look(txid).await;
+        self.run(event, clock).await
+    }
+
+    /// Signs and sends the next payout that is due; whether there was one.
+    ///
+    /// # Errors
+    /// Of the journal.
+    pub async fn pay(&mut self, clock: &impl Fn() -> Millis) -> Result<bool, JournalError> {
+        if self.engine.book.waiting.is_empty() {
+            return Ok(false);
+        }
+        let before = self.engine.book.live.len();
+        let event = match self.view().await {
+            Ok(view) => Event::Ready(view),
+            Err(why) => Event::NotReady(format!("no node to sign by: {why}")),
+        };
+        self.run(event, clock).await?;
+        Ok(self.engine.book.live.len() > before)
     }
 
     async fn run(&mut self, event: Event, clock: &impl Fn() -> Millis) -> Result<(), JournalError> {

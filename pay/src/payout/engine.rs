@@ -6,11 +6,12 @@ use super::policy::Policy;
 use super::record::{Attempt, Entry, Record, Share};
 use super::rules::{Look, Outcome, Rules};
 use super::types::{
-    Address, Millis, NAME_BYTES_MAX, PayoutId, REASON_BYTES_MAX, Request, Route, TxId, Usdt,
+    Address, KEY_BYTES_MAX, Millis, NAME_BYTES_MAX, PayoutId, REASON_BYTES_MAX, Request, Route,
+    TxId, Usdt,
 };
 use super::wallet::{Order, Signed};
 use crate::node::{Answer, Block};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
 /// Most requests in one batch.
@@ -178,6 +179,12 @@ pub enum Refusal {
     /// Too many or none at once.
     #[error("{0} requests in a batch; 1 to {BATCH_MAX} are right")]
     Batch(usize),
+    /// One key for two different payouts.
+    #[error(
+        "the idempotency key was used for payout {0}, which differs in payee, amount, reason or \
+         evidence; a new payout needs a new key"
+    )]
+    KeyReused(PayoutId),
     /// No such payout.
     #[error("there is no payout {0}")]
     Unknown(PayoutId),
@@ -329,9 +336,18 @@ impl<R: Rules> Engine<R> {
             check_text("batch", batch, NAME_BYTES_MAX)?;
         }
         let mut new = BTreeSet::new();
+        let mut keys: BTreeMap<String, PayoutId> = BTreeMap::new();
         let mut effects = Vec::new();
         for request in requests {
             let id = request.id();
+            if let Some(key) = &request.key {
+                check_text("idempotency key", key, KEY_BYTES_MAX)?;
+                let used = self.book.keyed(key).or_else(|| keys.get(key).copied());
+                if let Some(other) = used.filter(|used| *used != id) {
+                    return Err(Refusal::KeyReused(other));
+                }
+                keys.insert(key.clone(), id);
+            }
             if self.book.payouts.contains_key(&id) || !new.insert(id) {
                 continue; // asked before: the same payout
             }

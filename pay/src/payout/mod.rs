@@ -11,6 +11,7 @@ pub mod hot;
 pub mod kyc;
 pub mod policy;
 pub mod record;
+pub mod router;
 pub mod rules;
 pub mod types;
 pub mod wallet;

@@ -34,6 +34,7 @@ fn request(amount: u64) -> Request {
         route: Route::Direct,
         credits: None,
         requested_by: "ann".into(),
+        key: None,
     }
 }
 
@@ -109,6 +110,23 @@ fn the_same_request_again_is_the_same_payout() {
     ask(&mut engine, request(5_000_000)).unwrap();
     let again = Event::Requests { batch: None, requests: vec![request(5_000_000); 2] };
     assert_eq!(engine.step(again, NOW), Ok(Vec::new()));
+}
+
+#[test]
+fn a_key_stands_for_one_payout_for_ever() {
+    let mut engine = engine();
+    let keyed = |units: u64, key: &str| Request { key: Some(key.into()), ..request(units) };
+    let id = ask(&mut engine, keyed(5_000_000, "k")).unwrap();
+    // Asked again, and asked again under another key: the same payout.
+    for again in [keyed(5_000_000, "k"), keyed(5_000_000, "other")] {
+        let event = Event::Requests { batch: None, requests: vec![again] };
+        assert_eq!(engine.step(event, NOW), Ok(Vec::new()));
+    }
+    let refused = ask(&mut engine, keyed(6_000_000, "k")).unwrap_err();
+    assert_eq!(refused, Refusal::KeyReused(id));
+    let both = vec![keyed(7_000_000, "new"), keyed(8_000_000, "new")];
+    let event = Event::Requests { batch: None, requests: both };
+    assert!(matches!(engine.step(event, NOW), Err(Refusal::KeyReused(_))));
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub type Millis = u64;
 
 /// The longest reason of a request, bytes.
 pub const REASON_BYTES_MAX: usize = 256;
+/// The longest idempotency key, bytes.
+pub const KEY_BYTES_MAX: usize = 128;
 /// The longest name of a person or batch, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -93,6 +95,9 @@ pub struct Request {
     /// Who asked.
     #[n(6)]
     pub requested_by: String,
+    /// The key of whoever asked: it never stands for two different payouts.
+    #[n(7)]
+    pub key: Option<String>,
 }
 
 impl Request {
@@ -122,6 +127,7 @@ mod tests {
             route: Route::Direct,
             credits: None,
             requested_by: "a".into(),
+            key: None,
         };
         let same = Request { requested_by: "b".into(), route: Route::Kyc, ..request.clone() };
         assert_eq!(request.id(), same.id());

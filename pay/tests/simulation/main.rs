@@ -50,6 +50,7 @@ fn request(world: &mut World, n: u64) -> Request {
         route: Route::Direct,
         credits: rewards.then_some(Credits { credits, rate }),
         requested_by: "settle".into(),
+        key: None,
     }
 }
 
