@@ -7,13 +7,13 @@ use crate::catalogue::{
 };
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::recorder::writer::{RecordKind, volume_key};
-use lucid_evidence::chunk::ChunkError;
+use lucid_evidence::chunk::{ChunkError, MediaKind};
 use lucid_evidence::manifest::{GapRecord, SignedManifest, clip};
 use lucid_evidence::seal::{self, SealError, SessionSecret};
 use lucid_evidence::{Hash, SessionId};
 use lucid_store::{DataDir, StoreError, VolumeId, Volumes};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What can go wrong when recordings are read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,7 @@ pub struct Archive {
     catalogue: Catalogue,
     keys: KeyStore,
     volumes: Arc<Volumes>,
+    opening: Mutex<()>,
 }
 
 impl Archive {
@@ -101,12 +102,17 @@ impl Archive {
         let keys = KeyStore::open(&data.keys_dir())?;
         let catalogue = Catalogue::new(data.index());
         let volumes = data.volumes();
-        Ok(Archive { data, catalogue, keys, volumes })
+        Ok(Archive { data, catalogue, keys, volumes, opening: Mutex::new(()) })
     }
 
     /// The catalogue.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
+    }
+
+    /// Held while a session is opened, so that two cannot take the same identifier.
+    pub(crate) fn opening(&self) -> MutexGuard<'_, ()> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The keys.
@@ -203,6 +209,7 @@ impl Archive {
     /// The gaps of a session by its closed chunks and its end.
     pub fn gaps(&self, session: &SessionRecord) -> Result<Vec<GapRecord>, ArchiveError> {
         let mut gaps = Vec::new();
+        // Of video: events take no time of the stream, and may go on while media is missing.
         let mut last: Option<ChunkRecord> = None;
         for record in self.catalogue.all_chunks(session.id)? {
             if let Some(gap) = record.header.gap_before {
@@ -214,7 +221,9 @@ impl Archive {
                     gap,
                 });
             }
-            last = Some(record);
+            if record.header.kind == MediaKind::Video {
+                last = Some(record);
+            }
         }
         if let Some(gap) = session.ended.and_then(|ended| ended.tail_gap) {
             gaps.push(GapRecord {

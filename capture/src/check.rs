@@ -7,7 +7,7 @@ use crate::recorder::writer::read_volume_key;
 use crate::recovery;
 use crate::retention::apply_relocation;
 use lucid_evidence::SessionId;
-use lucid_evidence::chunk::open_chunk;
+use lucid_evidence::chunk::{MediaKind, open_chunk};
 use lucid_evidence::tree::{Blake3, Tree};
 use lucid_store::{Altered, Relocated, ScrubReport, StoreError, VolumeId};
 use std::path::PathBuf;
@@ -277,14 +277,15 @@ fn unfinished(
     let id = session.id;
     let volumes = recovery::candidate_volumes(archive, session, chunks.last());
     let index = chunks.len() as u64;
-    match recovery::open_chunk(archive, secret, &volumes, id, index) {
+    match recovery::open_chunks(archive, secret, &volumes, id, index) {
         Ok(open) => {
-            let fragments = open.as_ref().map_or(0, |open| open.map().fragments.len());
+            let video = open.iter().filter(|open| open.map().kind == MediaKind::Video);
+            let fragments: usize = video.map(|open| open.map().fragments.len()).sum();
             report.notes.push(format!(
                 "session {id} was not closed; {fragments} fragments of its open chunk are \
                  intact and will be kept at the next start"
             ));
-            if let Some(what) = open.as_ref().and_then(|open| open.damage()) {
+            for what in open.iter().filter_map(|open| open.damage()) {
                 report.damage.push(Damage { session: Some(id), ..plain(what.to_owned()) });
             }
         }

@@ -98,16 +98,19 @@ pub fn recover_session(
         chunks.push(record);
     }
     let secret = archive.secret(id)?;
-    if let Some(open) = open_chunk(archive, &secret, &volumes, id, tree.size())? {
+    for mut open in open_chunks(archive, &secret, &volumes, id, tree.size())? {
         damage.extend(open.damage);
-        if !open.map.fragments.is_empty() {
-            let (record, last_piece) = close_chunk(open.sealer, open.map)
-                .map_err(|source| crate::archive::ArchiveError::Chunk { session: id, source })?;
-            tree.push(record.header.leaf());
-            let closing = Closing { last_piece, record: record.clone(), root: tree.root() };
-            store_closing(archive, closing)?;
-            chunks.push(record);
+        if open.map.kind == MediaKind::Events {
+            // They stand where the media before them ends, and take no time of the stream.
+            let end_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
+            (open.map.stream_start_us, open.map.stream_end_us) = (end_us, end_us);
         }
+        let (record, last_piece) = close_chunk(open.sealer, open.map)
+            .map_err(|source| crate::archive::ArchiveError::Chunk { session: id, source })?;
+        tree.push(record.header.leaf());
+        let closing = Closing { last_piece, record: record.clone(), root: tree.root() };
+        store_closing(archive, closing)?;
+        chunks.push(record);
     }
     let tail = (!chunks.is_empty()).then_some(Gap { length_us: LOSS_MAX_US, reason: gap });
     let account = account(&chunks, tail);
@@ -131,21 +134,27 @@ fn account(chunks: &[ChunkRecord], tail: Option<Gap>) -> Account {
             let by_us = chunk.map.clock_jump_us;
             account.clock_jumps.push(ClockJump { stream_us: time.stream_start_us, by_us });
         }
-        (stream_us, wall_us) = (time.stream_end_us, time.wall_end_us);
+        stream_us = time.stream_end_us;
+        // Events take no time of the stream, and may go on while media is missing.
+        if chunk.header.kind == MediaKind::Video {
+            wall_us = time.wall_end_us;
+        }
     }
     let before_chunk = chunks.len() as u64;
     account.gaps.extend(tail.map(|gap| GapRecord { before_chunk, stream_us, wall_us, gap }));
     account
 }
 
-/// The volumes in which the part of a session that the catalogue does not know may lie, ascending.
+/// The volumes in which the part of a session that the catalogue does not know may lie, ascending:
+/// from where its last closed chunk begins, for an open chunk of events may be as old as that.
 pub(crate) fn candidate_volumes(
     archive: &Archive,
     session: &SessionRecord,
     last: Option<&ChunkRecord>,
 ) -> Vec<VolumeId> {
-    let from =
-        last.and_then(|chunk| chunk.map.runs.last()).map_or(session.first_volume, |run| run.volume);
+    let from = last
+        .and_then(|chunk| chunk.map.runs.first())
+        .map_or(session.first_volume, |run| run.volume);
     archive.volumes().ids().into_iter().filter(|volume| volume.0 >= from).collect()
 }
 
@@ -169,6 +178,54 @@ fn closed_record(
     Ok(None)
 }
 
+/// What is open from chunk `index` on, in the order in which it is closed: video, events, or both.
+/// What holds nothing is left out, unless events follow it: their index counts on it.
+pub(crate) fn open_chunks(
+    archive: &Archive,
+    secret: &SessionSecret,
+    volumes: &[VolumeId],
+    id: SessionId,
+    index: u64,
+) -> Result<Vec<OpenChunk>, RecorderError> {
+    let first = open_chunk(archive, secret, volumes, id, index)?;
+    let beside = match &first {
+        Some(first) if first.map.kind == MediaKind::Events => None,
+        _ => open_chunk(archive, secret, volumes, id, index + 1)?,
+    };
+    let beside =
+        beside.filter(|open| open.map.kind == MediaKind::Events && !open.map.fragments.is_empty());
+    let first = match (first, &beside) {
+        (None, Some(beside)) => Some(empty_chunk(secret, id, index, &beside.map)?),
+        (Some(first), None) => Some(first).filter(|open| !open.map.fragments.is_empty()),
+        (first, _) => first,
+    };
+    Ok(first.into_iter().chain(beside).collect())
+}
+
+/// A chunk of video of which nothing was found, before events that were open beside it.
+fn empty_chunk(
+    secret: &SessionSecret,
+    id: SessionId,
+    index: u64,
+    beside: &ChunkMap,
+) -> Result<OpenChunk, RecorderError> {
+    // A nonce of its own: whatever was sealed under this chunk's key was under another one.
+    let nonce = crate::keys::random()?;
+    let kind = MediaKind::Video;
+    let map = ChunkMap {
+        index,
+        kind,
+        nonce,
+        runs: Vec::new(),
+        fragments: Vec::new(),
+        wall_end_us: beside.wall_start_us,
+        ..beside.clone()
+    };
+    let sealer = ChunkSealer::new(id, index, kind, secret, nonce);
+    let damage = Some(format!("chunk {index}: all of its media is lost"));
+    Ok(OpenChunk { sealer, map, damage })
+}
+
 /// The open chunk number `index`, as far as it is durable and intact.
 pub(crate) fn open_chunk(
     archive: &Archive,
@@ -190,7 +247,7 @@ pub(crate) fn open_chunk(
         }
     }
     map.runs.clear();
-    let mut sealer = ChunkSealer::new(id, index, MediaKind::Video, secret, map.nonce);
+    let mut sealer = ChunkSealer::new(id, index, map.kind, secret, map.nonce);
     let mut damage = None;
     let wanted = std::mem::take(&mut map.fragments);
     let init_pieces = map.init_pieces;
@@ -205,14 +262,21 @@ pub(crate) fn open_chunk(
         if let Err(text) = resume(&mut sealer, &mut map, &frames, fragment.pieces) {
             (sealer, map.runs) = (before, runs);
             let at = fragment.start_us / 1000;
-            damage = Some(format!("chunk {index}: media from {at} ms on is lost: {text}"));
+            let what = match map.kind {
+                MediaKind::Video => "media",
+                MediaKind::Events => "events",
+            };
+            damage = Some(format!("chunk {index}: {what} from {at} ms on is lost: {text}"));
             break;
         }
         map.fragments.push(fragment);
     }
-    let end = map.fragments.last().map_or(map.stream_start_us, |f| f.start_us + f.duration_us);
-    map.stream_end_us = end.max(map.stream_start_us);
-    map.wall_end_us = map.wall_end_us.saturating_sub(whole_us.saturating_sub(map.stream_end_us));
+    if map.kind == MediaKind::Video {
+        let end = map.fragments.last().map_or(map.stream_start_us, |f| f.start_us + f.duration_us);
+        map.stream_end_us = end.max(map.stream_start_us);
+        let lost_us = whole_us.saturating_sub(map.stream_end_us);
+        map.wall_end_us = map.wall_end_us.saturating_sub(lost_us);
+    }
     Ok(Some(OpenChunk { sealer, map, damage }))
 }
 

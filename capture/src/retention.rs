@@ -210,7 +210,7 @@ fn floor(archive: &Archive) -> Result<u64, ArchiveError> {
     for session in running {
         let last = session.chunks.checked_sub(1);
         let chunk = last.map(|last| archive.catalogue().chunk(session.id, last)).transpose()?;
-        let run = chunk.flatten().and_then(|chunk| chunk.map.runs.last().copied());
+        let run = chunk.flatten().and_then(|chunk| chunk.map.runs.first().copied());
         floor = floor.min(run.map_or(session.first_volume, |run| run.volume));
     }
     Ok(floor)

@@ -28,6 +28,9 @@ const OUTAGE: Duration = Duration::from_secs(20);
 struct Nobody;
 
 impl Anchor for Nobody {
+    fn knows(&self, _: SessionId) -> bool {
+        false
+    }
     fn opened(&self, _: &SessionRecord) {}
     fn checkpoint(&self, _: SessionId, _: &SignedCheckpoint) {}
     fn closed(&self, _: &SignedManifest) {}
@@ -45,6 +48,7 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
     let uri: SourceUri = camera.uri_with("", relay.port(), "/live").parse().unwrap();
     let config = RecorderConfig {
         spec: SessionSpec {
+            id: None,
             source_id: "src-camera".into(),
             source: SourceInfo {
                 kind: "rtsp".into(),
@@ -64,6 +68,7 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
         roll_after_us: None,
         stall_after: Duration::from_secs(3),
         persistence: Persistence::Always,
+        events: None,
     };
     let (told, heard) = channel();
     let observer = Arc::new(move |event| {

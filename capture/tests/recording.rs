@@ -7,15 +7,17 @@ use lucid_capture::archive::Archive;
 use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::export::{ExportSpec, export};
 use lucid_capture::recorder::{
-    self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderEvent, SessionSpec,
+    self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderError, RecorderEvent,
+    SessionSpec, Stamp,
 };
 use lucid_capture::{
     ArchiveError, HardwareEncoder, SourceUri, StreamOptions, check, probe_encoders, recovery,
     retention,
 };
 use lucid_evidence::bundle::read;
+use lucid_evidence::chunk::{MediaKind, open_chunk};
 use lucid_evidence::manifest::{EndReason, SignedManifest, SourceInfo};
-use lucid_evidence::{SessionId, SignedCheckpoint, Verdict};
+use lucid_evidence::{Hash, SessionId, SignedCheckpoint, Verdict};
 use lucid_store::{DataDir, Options};
 use std::io::Cursor;
 use std::path::Path;
@@ -32,6 +34,9 @@ struct Witness {
 }
 
 impl Anchor for Witness {
+    fn knows(&self, session: SessionId) -> bool {
+        self.opened.lock().unwrap().contains(&session)
+    }
     fn opened(&self, session: &SessionRecord) {
         self.opened.lock().unwrap().push(session.id);
     }
@@ -57,6 +62,7 @@ fn config(uri: &str) -> RecorderConfig {
     let options = StreamOptions::new(probe_encoders(&none, None).unwrap());
     RecorderConfig {
         spec: SessionSpec {
+            id: None,
             source_id: "src-test".into(),
             source: SourceInfo {
                 kind: "test".into(),
@@ -76,6 +82,7 @@ fn config(uri: &str) -> RecorderConfig {
         roll_after_us: None,
         stall_after: Duration::from_secs(10),
         persistence: Persistence::Never,
+        events: None,
     }
 }
 
@@ -186,25 +193,31 @@ fn what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared() {
     let copy = tempfile::tempdir().unwrap();
     let live = archive(dir.path());
     let durable = Arc::new(Mutex::new(0));
+    let events = Arc::new(Mutex::new(0));
     let observer: Observer = {
-        let durable = durable.clone();
-        Arc::new(move |event| {
-            if let RecorderEvent::Durable { stream_end_us, .. } = event {
+        let (durable, events) = (durable.clone(), events.clone());
+        Arc::new(move |event| match event {
+            RecorderEvent::Durable { stream_end_us, .. } => {
                 *durable.lock().unwrap() = stream_end_us;
             }
+            RecorderEvent::Events { wall_end_us, .. } => *events.lock().unwrap() = wall_end_us,
+            _ => {}
         })
     };
     let witness = Arc::new(Witness::default());
-    let mut config = config(SMALL);
+    let mut config = with_events(config(SMALL));
     config.stop_after_us = None;
     let recording = recorder::start(live.clone(), witness.clone(), observer, config).unwrap();
+    let feed = recording.events().unwrap();
     let acknowledged = loop {
         std::thread::sleep(Duration::from_millis(50));
+        feed.record(|stamp| line(stamp, "again"));
         let so_far = *durable.lock().unwrap();
         if so_far >= 3_500_000 {
             break so_far;
         }
     };
+    let acknowledged_events = *events.lock().unwrap();
     // The directory as a crash would leave it: taken while it is written to.
     let status = std::process::Command::new("cp")
         .arg("-r")
@@ -225,6 +238,10 @@ fn what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared() {
     let recovered = &recovery.recovered[0];
     assert!(recovered.damage.is_empty(), "{:?}", recovered.damage);
     assert!(recovered.length_us >= acknowledged, "{} < {acknowledged}", recovered.length_us);
+    let (lines, kinds) = events_of(&after, recovered.session);
+    let last: u64 = lines.last().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(last >= acknowledged_events, "{last} < {acknowledged_events}");
+    assert_eq!(kinds.last(), Some(&MediaKind::Events), "{kinds:?}");
     let manifest = after.manifest(recovered.session).unwrap();
     assert_eq!(manifest.manifest().end_reason, EndReason::Crash);
     let gap = manifest.manifest().gaps.last().unwrap().gap;
@@ -299,4 +316,137 @@ fn a_long_recording_rolls_over_without_losing_a_picture() {
             assert!(begins.abs_diff(end) < 500_000, "{begins} {end}");
         }
     }
+}
+
+/// Events as a recorder's owner makes them: a line each, with its times.
+fn with_events(mut config: RecorderConfig) -> RecorderConfig {
+    config.events = Some(Arc::new(|stamp, count| line(stamp, &format!("{count} lost"))));
+    config
+}
+
+fn line(stamp: Stamp, what: &str) -> Vec<u8> {
+    format!("{} {} {what}\n", stamp.stream_us, stamp.wall_us).into_bytes()
+}
+
+/// What the chunks of events of a session hold, and every chunk's kind in order.
+fn events_of(archive: &Archive, id: SessionId) -> (Vec<String>, Vec<MediaKind>) {
+    let secret = archive.secret(id).unwrap();
+    let (mut text, mut kinds) = (String::new(), Vec::new());
+    for (at, record) in archive.catalogue().all_chunks(id).unwrap().iter().enumerate() {
+        let header = &record.header;
+        assert_eq!((header.index, record.map.kind), (at as u64, header.kind));
+        kinds.push(header.kind);
+        if header.kind == MediaKind::Events {
+            assert_eq!(header.time.stream_start_us, header.time.stream_end_us);
+            let sealed = archive.sealed_chunk(record).unwrap();
+            let key = secret.chunk_key(header.index);
+            let plaintext = open_chunk(header, &key, &sealed).unwrap();
+            assert!(!plaintext.is_empty(), "a chunk of events without any");
+            text.push_str(std::str::from_utf8(&plaintext).unwrap());
+        }
+    }
+    (text.lines().map(str::to_owned).collect(), kinds)
+}
+
+#[test]
+fn events_are_sealed_and_proved_beside_the_media() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = archive(dir.path());
+    let witness = Arc::new(Witness::default());
+    let id = SessionId::new(1_793_000_000_000, [7; 10]);
+    let mut config = with_events(config(SMALL));
+    config.spec.id = Some(id);
+    config.spec.policy = Some(Hash([9; 32]));
+    config.spec.participants = vec!["ada".into()];
+    let (durable, told) = std::sync::mpsc::channel();
+    let durable = Mutex::new(durable);
+    let observer: Observer = Arc::new(move |event| {
+        if let RecorderEvent::Durable { .. } = event {
+            let _ = durable.lock().unwrap().send(());
+        }
+    });
+    let start =
+        |config| recorder::start(archive.clone(), witness.clone(), observer.clone(), config);
+    let recording = start(config.clone()).unwrap();
+    let feed = recording.events().unwrap();
+    feed.record(|stamp| line(stamp, "before the first picture, maybe"));
+    let mut sent = 1;
+    // One after each fragment, until the recording has its length.
+    while told.recv_timeout(Duration::from_secs(60)).is_ok() && !recording.has_ended() {
+        feed.record(|stamp| line(stamp, "again"));
+        sent += 1;
+        if sent == 5 {
+            break;
+        }
+    }
+    assert_eq!(recording.join().unwrap(), [id]);
+    feed.record(|_| panic!("the recording has ended"));
+
+    let (lines, kinds) = events_of(&archive, id);
+    assert_eq!(lines.len(), sent, "{lines:?}");
+    let times: Vec<u64> =
+        lines.iter().map(|l| l.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted() && times[0] < 2_000_000 && times[4] > 1_000_000, "{times:?}");
+    let videos = kinds.iter().filter(|kind| **kind == MediaKind::Video).count();
+    assert!(videos >= 2 && videos < kinds.len(), "{kinds:?}");
+    let manifest = archive.manifest(id).unwrap();
+    assert_eq!(manifest.manifest().policy, Some(Hash([9; 32])));
+    assert_eq!(manifest.manifest().participants, ["ada"]);
+    for spec in [ExportSpec::default(), ExportSpec { sealed: true, ..ExportSpec::default() }] {
+        let content = read(&bundle(&archive, id, &spec), &|_, _| {});
+        assert_eq!(content.findings.verdict(), Verdict::Valid, "{spec:?} {:?}", content.findings);
+    }
+    assert!(check::check(&archive, false, &mut |_| {}).unwrap().is_clean());
+
+    // Its identifier is used up, here and wherever the chain knows it; nothing of it is touched.
+    let before = archive.session(id).unwrap();
+    let again = start(config.clone()).err().unwrap();
+    assert!(matches!(again, RecorderError::UsedId(used) if used == id), "{again}");
+    let known = SessionId::new(1_793_000_000_001, [7; 10]);
+    witness.opened.lock().unwrap().push(known);
+    config.spec.id = Some(known);
+    assert!(matches!(start(config.clone()).err(), Some(RecorderError::UsedId(_))));
+    assert!(archive.keys().load(known).unwrap().is_none());
+    config.roll_after_us = Some(1_000_000);
+    assert!(matches!(start(config).err(), Some(RecorderError::Rolls)));
+    assert_eq!(archive.session(id).unwrap(), before);
+}
+
+#[test]
+fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = archive(dir.path());
+    let witness = Arc::new(Witness::default());
+    let mut quiet_one = with_events(config(SMALL));
+    quiet_one.stop_after_us = Some(1_000_000);
+    let recording = recorder::start(archive.clone(), witness.clone(), quiet(), quiet_one).unwrap();
+    let id = recording.join().unwrap()[0];
+    assert_eq!(events_of(&archive, id), (vec![], vec![MediaKind::Video]));
+
+    // No X server there: never a picture, and still what happened is kept, within its second.
+    let (durable, told) = std::sync::mpsc::channel();
+    let durable = Mutex::new(durable);
+    let observer: Observer = Arc::new(move |event| {
+        if let RecorderEvent::Events { .. } = event {
+            let _ = durable.lock().unwrap().send(());
+        }
+    });
+    let mut absent = with_events(config("screen://:4711"));
+    absent.persistence = Persistence::Always;
+    let recording = recorder::start(archive.clone(), witness, observer, absent).unwrap();
+    recording.events().unwrap().record(|stamp| line(stamp, "connected"));
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let live = recording.live().unwrap();
+    assert!(live.open.is_none());
+    let open = live.events.unwrap();
+    let secret = archive.secret(live.session).unwrap();
+    let bytes = archive.fragment(&secret, &open, &open.fragments[0]).unwrap();
+    assert!(String::from_utf8(bytes).unwrap().ends_with(" connected\n"));
+    recording.events().unwrap().record(|stamp| line(stamp, "last words"));
+    recording.stop(EndReason::Stopped);
+    let id = recording.join().unwrap()[0];
+    let (lines, kinds) = events_of(&archive, id);
+    assert_eq!((lines.len(), kinds), (2, vec![MediaKind::Events]));
+    let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
+    assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }

@@ -28,6 +28,9 @@ const SECOND: u64 = 1_000_000;
 struct Nobody;
 
 impl Anchor for Nobody {
+    fn knows(&self, _: SessionId) -> bool {
+        false
+    }
     fn opened(&self, _: &SessionRecord) {}
     fn checkpoint(&self, _: SessionId, _: &SignedCheckpoint) {}
     fn closed(&self, _: &SignedManifest) {}
@@ -71,6 +74,7 @@ fn a_killed_x_server_is_a_declared_gap() {
     let uri: SourceUri = format!("screen://:{display}").parse().unwrap();
     let config = RecorderConfig {
         spec: SessionSpec {
+            id: None,
             source_id: "src-screen".into(),
             source: SourceInfo {
                 kind: "screen".into(),
@@ -90,6 +94,7 @@ fn a_killed_x_server_is_a_declared_gap() {
         roll_after_us: None,
         stall_after: Duration::from_secs(10),
         persistence: Persistence::Always,
+        events: None,
     };
     let (told, heard) = channel();
     let observer = Arc::new(move |event| {

@@ -342,6 +342,17 @@ fn clip(reason: &str) -> String {
 }
 
 impl Anchor for Anchoring {
+    fn knows(&self, session: SessionId) -> bool {
+        match self.node.session(&session) {
+            Ok(known) => known.is_some(),
+            // Not to be read is not to be free.
+            Err(error) => {
+                tracing::error!(%session, %error, "the chain cannot be read");
+                true
+            }
+        }
+    }
+
     fn opened(&self, session: &SessionRecord) {
         self.changed(session.id);
     }

@@ -108,7 +108,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use lucid_capture::catalogue::FragmentEntry;
     use lucid_evidence::SessionId;
-    use lucid_evidence::chunk::{Gap, GapReason};
+    use lucid_evidence::chunk::{Gap, GapReason, MediaKind};
 
     use super::*;
 
@@ -128,6 +128,7 @@ mod tests {
             map: ChunkMap {
                 session: SessionId::new(0, [0; 10]),
                 index,
+                kind: MediaKind::Video,
                 nonce: [0; 16],
                 init_bytes: 1,
                 init_pieces: 1,

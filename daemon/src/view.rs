@@ -232,7 +232,7 @@ pub fn session(archive: &Archive, session: &SessionRecord) -> anyhow::Result<Val
 #[cfg(test)]
 mod tests {
     use lucid_evidence::SessionId;
-    use lucid_evidence::chunk::{Gap, GapReason};
+    use lucid_evidence::chunk::{Gap, GapReason, MediaKind};
 
     use super::*;
 
@@ -240,6 +240,7 @@ mod tests {
         ChunkMap {
             session: SessionId::new(0, [0; 10]),
             index: 3,
+            kind: MediaKind::Video,
             nonce: [0; 16],
             init_bytes: 0,
             init_pieces: 0,

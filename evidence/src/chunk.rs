@@ -34,11 +34,17 @@ pub enum MediaKind {
 }
 
 impl MediaKind {
-    fn code(self) -> u64 {
+    /// The code in encodings.
+    pub fn code(self) -> u64 {
         match self {
             MediaKind::Video => 0,
             MediaKind::Events => 1,
         }
+    }
+
+    /// The kind of a code.
+    pub fn from_code(code: u64) -> Option<Self> {
+        [MediaKind::Video, MediaKind::Events].into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -199,11 +205,9 @@ impl ChunkHeader {
         d.version("chunk.version", FORMAT_VERSION)?;
         let session = d.key("chunk.session", 1)?.session_id("chunk.session")?;
         let index = d.key("chunk.index", 2)?.u64("chunk.index")?;
-        let kind = match d.key("chunk.kind", 3)?.u64("chunk.kind")? {
-            0 => MediaKind::Video,
-            1 => MediaKind::Events,
-            other => return Err(d.value_error("chunk.kind", format!("unknown kind {other}"))),
-        };
+        let code = d.key("chunk.kind", 3)?.u64("chunk.kind")?;
+        let kind = MediaKind::from_code(code)
+            .ok_or_else(|| d.value_error("chunk.kind", format!("unknown kind {code}")))?;
         let time = TimeSpan {
             wall_start_us: d.key("chunk.wall_start", 4)?.u64("chunk.wall_start")?,
             wall_end_us: d.key("chunk.wall_end", 5)?.u64("chunk.wall_end")?,

@@ -1,18 +1,23 @@
 //! What is kept of a chunk beside its pieces: where they lie, and where its fragments begin.
 
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};
-use lucid_evidence::chunk::{CHUNK_MAX_BYTES, CHUNK_MAX_PIECES, ChunkHeader, Gap, GapReason};
+use lucid_evidence::chunk::{
+    CHUNK_MAX_BYTES, CHUNK_MAX_PIECES, ChunkHeader, Gap, GapReason, MediaKind,
+};
 use lucid_evidence::seal::PieceAddress;
 use lucid_evidence::{SessionId, chunk::HEADER_MAX_BYTES};
 
-/// The version of these records.
-const VERSION: u64 = 1;
+/// The newest version of these records. Version 1 knows no kind: all of it is video. Video is still
+/// written so, and software from before the second kind reads it.
+const VERSION: u64 = 2;
+/// The version without a kind.
+const VERSION_VIDEO: u64 = 1;
 /// Most fragments in a chunk. The encoded table stays below the store's limit of a value.
 pub const FRAGMENTS_MAX: u64 = 1024;
 /// Most volumes a chunk can be spread over.
 const RUNS_MAX: u64 = 256;
 
-/// Where a fragment lies in its chunk.
+/// Where a fragment lies in its chunk; in a chunk of events, a batch of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FragmentEntry {
     /// Its first piece.
@@ -45,6 +50,8 @@ pub struct ChunkMap {
     pub session: SessionId,
     /// The chunk's index.
     pub index: u64,
+    /// What it holds.
+    pub kind: MediaKind,
     /// The random part of the nonces.
     pub nonce: [u8; 16],
     /// Bytes of its initialisation segment.
@@ -92,8 +99,20 @@ impl ChunkMap {
         self.fragments.last().map_or(self.init_pieces, |last| last.first_piece + last.pieces)
     }
 
+    /// The version that this map is written in.
+    fn version(&self) -> u64 {
+        match self.kind {
+            MediaKind::Video => VERSION_VIDEO,
+            MediaKind::Events => VERSION,
+        }
+    }
+
     fn encode_into(&self, e: &mut Encoder) {
-        e.array(13).bytes(self.session.as_bytes()).uint(self.index).bytes(&self.nonce);
+        match self.kind {
+            MediaKind::Video => e.array(13),
+            MediaKind::Events => e.array(14).uint(self.kind.code()),
+        };
+        e.bytes(self.session.as_bytes()).uint(self.index).bytes(&self.nonce);
         e.uint(self.init_bytes).uint(self.init_pieces);
         e.array(self.runs.len() as u64);
         for run in &self.runs {
@@ -113,8 +132,23 @@ impl ChunkMap {
         e.int(self.clock_jump_us);
     }
 
-    fn decode_from(d: &mut Decoder<'_>) -> Result<Self, CborError> {
-        d.array_of("chunk_map", 13)?;
+    fn decode_from(d: &mut Decoder<'_>, version: u64) -> Result<Self, CborError> {
+        let kind = match version {
+            VERSION_VIDEO => {
+                d.array_of("chunk_map", 13)?;
+                MediaKind::Video
+            }
+            _ => {
+                d.array_of("chunk_map", 14)?;
+                match MediaKind::from_code(d.u64("chunk_map.kind")?) {
+                    // Video has one encoding, which is version 1.
+                    None | Some(MediaKind::Video) => {
+                        return Err(d.value_error("chunk_map.kind", "unknown kind"));
+                    }
+                    Some(kind) => kind,
+                }
+            }
+        };
         let session = d.session_id("chunk_map.session")?;
         let index = d.u64("chunk_map.index")?;
         let nonce = d.fixed("chunk_map.nonce")?;
@@ -141,6 +175,7 @@ impl ChunkMap {
         Ok(ChunkMap {
             session,
             index,
+            kind,
             nonce,
             init_bytes,
             init_pieces,
@@ -165,7 +200,7 @@ impl ChunkMap {
     /// The record of an open chunk.
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
-        e.array(2).uint(VERSION);
+        e.array(2).uint(self.version());
         self.encode_into(&mut e);
         e.finish()
     }
@@ -174,16 +209,16 @@ impl ChunkMap {
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let mut d = Decoder::new(bytes);
         d.array_of("open_chunk", 2)?;
-        version(&mut d)?;
-        let map = Self::decode_from(&mut d)?;
+        let version = version(&mut d)?;
+        let map = Self::decode_from(&mut d, version)?;
         d.end("open_chunk")?;
         Ok(map)
     }
 }
 
-fn version(d: &mut Decoder<'_>) -> Result<(), CborError> {
+fn version(d: &mut Decoder<'_>) -> Result<u64, CborError> {
     match d.u64("chunk_record.version")? {
-        VERSION => Ok(()),
+        known @ (VERSION_VIDEO | VERSION) => Ok(known),
         found => {
             let problem = lucid_evidence::cbor::Problem::Version { found, known: VERSION };
             Err(d.error("chunk_record.version", problem))
@@ -204,7 +239,7 @@ impl ChunkRecord {
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
-        e.array(3).uint(VERSION).bytes(&self.header.encode());
+        e.array(3).uint(self.map.version()).bytes(&self.header.encode());
         self.map.encode_into(&mut e);
         e.finish()
     }
@@ -213,9 +248,12 @@ impl ChunkRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let mut d = Decoder::new(bytes);
         d.array_of("chunk_record", 3)?;
-        version(&mut d)?;
+        let version = version(&mut d)?;
         let header = ChunkHeader::decode(d.bytes("chunk_record.header", HEADER_MAX_BYTES)?)?;
-        let map = ChunkMap::decode_from(&mut d)?;
+        let map = ChunkMap::decode_from(&mut d, version)?;
+        if header.kind != map.kind {
+            return Err(d.value_error("chunk_map.kind", "another kind than the header's"));
+        }
         d.end("chunk_record")?;
         Ok(ChunkRecord { header, map })
     }
@@ -238,6 +276,7 @@ mod tests {
         let map = ChunkMap {
             session: SessionId::new(1, [1; 10]),
             index: 9,
+            kind: MediaKind::Video,
             nonce: [3; 16],
             init_bytes: 700,
             init_pieces: 1,
@@ -257,5 +296,45 @@ mod tests {
         assert_eq!(map.volume_of(76), Some(4));
         assert_eq!(map.volume_of(77), Some(5));
         assert_eq!(map.pieces(), 4160);
+        let events = ChunkMap { kind: MediaKind::Events, ..map };
+        assert_eq!(ChunkMap::decode(&events.encode()), Ok(events));
+    }
+
+    /// The bytes that software from before the second kind wrote, and still has to read.
+    #[test]
+    fn a_map_of_video_is_as_it_was_before_there_were_kinds() {
+        let fragment = FragmentEntry {
+            first_piece: 1,
+            pieces: 2,
+            bytes: 70_000,
+            start_us: 0,
+            duration_us: 800_000,
+            keyframe: true,
+        };
+        let map = ChunkMap {
+            session: SessionId::new(1, [1; 10]),
+            index: 0,
+            kind: MediaKind::Video,
+            nonce: [3; 16],
+            init_bytes: 700,
+            init_pieces: 1,
+            runs: vec![Run { volume: 4, first_piece: 0 }],
+            fragments: vec![fragment],
+            wall_start_us: 1,
+            wall_end_us: 2,
+            stream_start_us: 0,
+            stream_end_us: 800_000,
+            gap_before: None,
+            clock_jump_us: 0,
+        };
+        let hex: String = map.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "82018d500000000000017101810101010101010100500303030303030303030303030303\
+            03031902bc0181820400818601021a00011170001a000c3500f50102001a000c3500f600\
+            ";
+        assert_eq!(hex, expected);
+        // A kind that is written although it need not be is another encoding of the same.
+        let mut other = map.encode();
+        other.splice(1..3, [0x02, 0x8e, 0x00]);
+        assert!(ChunkMap::decode(&other).is_err());
     }
 }

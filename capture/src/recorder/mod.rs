@@ -4,10 +4,14 @@
 //! `writer` decides and `run` acts. Nothing here knows the chain: what must be anchored goes to
 //! an [`Anchor`].
 
+mod feed;
 mod run;
 mod session;
 pub(crate) mod writer;
 
+pub use feed::{
+    EVENT_BYTES_MAX, EncodeLost, EventFeed, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, Stamp,
+};
 pub use run::{LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start};
 pub use session::{Account, SessionSpec, finish_session};
 pub(crate) use session::{store_closing, volumes_used, wall_us};
@@ -21,6 +25,8 @@ use lucid_evidence::{SessionId, SignedCheckpoint};
 /// Where sessions, checkpoints and manifests go to be anchored. Every call may come again with the
 /// same content after a restart, and must then change nothing.
 pub trait Anchor: Send + Sync {
+    /// Whether the chain knows a session of this identifier already.
+    fn knows(&self, session: SessionId) -> bool;
     /// A session was opened.
     fn opened(&self, session: &SessionRecord);
     /// A session's tree has grown.
@@ -50,6 +56,13 @@ pub enum RecorderEvent {
         /// End of the media, microseconds of the stream clock.
         stream_end_us: u64,
         /// End of the media by the device's clock, microseconds since 1970.
+        wall_end_us: u64,
+    },
+    /// Events up to here survive a power cut.
+    Events {
+        /// The session.
+        session: SessionId,
+        /// Time of the last one by the device's clock, microseconds since 1970.
         wall_end_us: u64,
     },
     /// A chunk was closed.
@@ -89,6 +102,12 @@ pub enum RecorderError {
     /// The pure half refused.
     #[error(transparent)]
     Writer(#[from] writer::WriterError),
+    /// The identifier given for a session was used before.
+    #[error("session {0} exists already; an identifier serves for one session")]
+    UsedId(SessionId),
+    /// Asked to go on in a new session, where only one was prepared.
+    #[error("a recording with events or an identifier given in advance is one session")]
+    Rolls,
     /// No room on the disk that may be used.
     #[error(
         "no room to record: {available} bytes are left, {needed} bytes are kept free; \

@@ -1,7 +1,8 @@
 //! The recorder's thread: opens the source, feeds the session, restarts what dies or stalls, and
 //! ends in order.
 
-use super::session::{ActiveSession, SessionSpec};
+use super::feed::{EncodeLost, EventFeed};
+use super::session::{ActiveSession, OpenChunks, SessionSpec};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
 use crate::archive::Archive;
 use crate::catalogue::ChunkMap;
@@ -12,6 +13,7 @@ use lucid_evidence::SessionId;
 use lucid_evidence::chunk::{Gap, GapReason};
 use lucid_evidence::manifest::EndReason;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,6 +75,8 @@ pub struct RecorderConfig {
     pub stall_after: Duration,
     /// Whether a source that fails is opened again.
     pub persistence: Persistence,
+    /// Events are recorded beside the media; how to say that some were lost.
+    pub events: Option<EncodeLost>,
 }
 
 /// Whether a source that fails is opened again.
@@ -92,8 +96,10 @@ pub enum Persistence {
 pub struct LiveChunk {
     /// The session.
     pub session: SessionId,
-    /// Its open chunk; none between chunks.
+    /// Its open chunk of video; none between chunks.
     pub open: Option<ChunkMap>,
+    /// Its open chunk of events; none while there are none.
+    pub events: Option<ChunkMap>,
 }
 
 struct Shared {
@@ -101,20 +107,21 @@ struct Shared {
     wake: Condvar,
     ended: AtomicBool,
     session: Mutex<Option<SessionId>>,
-    open: Arc<Mutex<Option<ChunkMap>>>,
+    open: Arc<Mutex<OpenChunks>>,
     state: Mutex<(SourceState, String)>,
 }
 
 /// A recording that runs; stops when told, and when dropped.
 pub struct Recording {
     shared: Arc<Shared>,
+    feed: Option<EventFeed>,
     thread: Option<JoinHandle<Result<Vec<SessionId>, RecorderError>>>,
 }
 
 /// Starts to record.
 ///
 /// # Errors
-/// When the session cannot be opened in the archive. A source that cannot be opened is not an error
+/// When the session cannot be opened in the archive, or its identifier was used before. A source that cannot be opened is not an error
 /// here: it is tried again, or ends the recording, as configured.
 pub fn start(
     archive: Arc<Archive>,
@@ -122,6 +129,9 @@ pub fn start(
     observer: Observer,
     config: RecorderConfig,
 ) -> Result<Recording, RecorderError> {
+    if config.roll_after_us.is_some() && (config.events.is_some() || config.spec.id.is_some()) {
+        return Err(RecorderError::Rolls);
+    }
     let shared = Arc::new(Shared {
         stop: Mutex::new(None),
         wake: Condvar::new(),
@@ -130,10 +140,20 @@ pub fn start(
         open: Arc::default(),
         state: Mutex::new((SourceState::Connecting, String::new())),
     });
-    let mut driver =
-        Driver { archive, anchor, observer, config, shared: shared.clone(), sessions: vec![] };
+    let mut driver = Driver {
+        archive,
+        anchor,
+        observer,
+        config,
+        shared: shared.clone(),
+        sessions: vec![],
+        feed: None,
+    };
     // Opened here, so that the caller learns at once what is wrong and which session it is.
     let session = driver.open_session()?;
+    let encode_lost = driver.config.events.clone();
+    let feed = encode_lost.map(|encode| EventFeed::new(session.clock(), encode));
+    driver.feed.clone_from(&feed);
     let thread = std::thread::Builder::new()
         .name("recorder".into())
         .spawn(move || {
@@ -142,15 +162,21 @@ pub fn start(
             result
         })
         .map_err(RecorderError::Thread)?;
-    Ok(Recording { shared, thread: Some(thread) })
+    Ok(Recording { shared, feed, thread: Some(thread) })
 }
 
 impl Recording {
     /// The session that records now.
     pub fn live(&self) -> Option<LiveChunk> {
         let session = (*lock(&self.shared.session))?;
-        let open = lock(&self.shared.open).clone().filter(|open| open.session == session);
-        Some(LiveChunk { session, open })
+        let chunks = lock(&self.shared.open);
+        let of = |open: &Option<ChunkMap>| open.clone().filter(|open| open.session == session);
+        Some(LiveChunk { session, open: of(&chunks.video), events: of(&chunks.events) })
+    }
+
+    /// Takes events of the session, if it was asked to record them.
+    pub fn events(&self) -> Option<EventFeed> {
+        self.feed.clone()
     }
 
     /// How the source is doing, and why.
@@ -220,6 +246,7 @@ struct Driver {
     config: RecorderConfig,
     shared: Arc<Shared>,
     sessions: Vec<SessionId>,
+    feed: Option<EventFeed>,
 }
 
 impl Driver {
@@ -256,9 +283,10 @@ impl Driver {
         let (reason, why, tail) = loop {
             self.source(SourceState::Connecting, "opening");
             let before = session.length_us();
-            let end = match crate::open(&self.config.uri, &self.config.options) {
-                Ok(stream) => self.feed(&mut session, stream),
-                Err(error) => RunEnd::Failed(error),
+            let end = match self.open(&mut session) {
+                Ok(Ok(stream)) => self.feed(&mut session, stream),
+                Ok(Err(error)) => RunEnd::Failed(error),
+                Err(error) => RunEnd::NoStorage(error),
             };
             if session.length_us() > before {
                 (backoff, lost_at) = (BACKOFF_FIRST, None);
@@ -302,11 +330,25 @@ impl Driver {
                 }
             };
             session.writer().run_lost(gap);
-            if let Some(reason) = self.wait(backoff) {
-                break (reason, "stopped".into(), missing(gap));
+            match self.wait(&mut session, backoff) {
+                Ok(None) => {}
+                Ok(Some(reason)) => break (reason, "stopped".into(), missing(gap)),
+                Err(error) => {
+                    self.source(SourceState::Refused, &error.to_string());
+                    break (EndReason::StorageFull, error.to_string(), missing(gap));
+                }
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         };
+        // Nothing happens after the end; what happened until then is kept if it can be.
+        let last = match &self.feed {
+            Some(feed) => {
+                feed.close();
+                self.events(&mut session, true)
+            }
+            None => Ok(()),
+        };
+        let reason = if last.is_err() { EndReason::StorageFull } else { reason };
         let length = session.length_us();
         let finished = if reason == EndReason::StorageFull {
             // The writer is ahead of the disk; what is durable decides.
@@ -333,15 +375,65 @@ impl Driver {
         Ok(self.sessions.clone())
     }
 
-    /// Waits, and says so if it should stop meanwhile.
-    fn wait(&self, how_long: Duration) -> Option<EndReason> {
-        let stop = lock(&self.shared.stop);
-        let (stop, _) = self
-            .shared
-            .wake
-            .wait_timeout_while(stop, how_long, |stop| stop.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        *stop
+    /// Waits, and says so if it should stop meanwhile. Events are kept while there is no source.
+    fn wait(
+        &self,
+        session: &mut ActiveSession,
+        how_long: Duration,
+    ) -> Result<Option<EndReason>, RecorderError> {
+        let until = Instant::now() + how_long;
+        loop {
+            self.events(session, false)?;
+            let left = until.saturating_duration_since(Instant::now());
+            let slice = if self.feed.is_some() { left.min(POLL) } else { left };
+            let stop = lock(&self.shared.stop);
+            let (stop, _) = self
+                .shared
+                .wake
+                .wait_timeout_while(stop, slice, |stop| stop.is_none())
+                .unwrap_or_else(PoisonError::into_inner);
+            if stop.is_some() || left.is_zero() {
+                return Ok(*stop);
+            }
+        }
+    }
+
+    /// Opens the source. Where there are events it is opened beside, for it may take longer than
+    /// events may wait.
+    fn open(
+        &self,
+        session: &mut ActiveSession,
+    ) -> Result<Result<crate::Stream, SourceError>, RecorderError> {
+        let open = || crate::open(&self.config.uri, &self.config.options);
+        if self.feed.is_none() {
+            return Ok(open());
+        }
+        std::thread::scope(|scope| {
+            let (give, take) = std::sync::mpsc::sync_channel(1);
+            let opener = std::thread::Builder::new().name("opener".into());
+            let opener = opener.spawn_scoped(scope, move || give.send(open()));
+            opener.map_err(RecorderError::Thread)?;
+            loop {
+                match take.recv_timeout(POLL) {
+                    Ok(opened) => return Ok(opened),
+                    Err(RecvTimeoutError::Timeout) => self.events(session, false)?,
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let error = std::io::Error::other("it ended while the source was opened");
+                        return Err(RecorderError::Thread(error));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Stores the events that have waited long enough; all of them when `now`.
+    fn events(&self, session: &mut ActiveSession, now: bool) -> Result<(), RecorderError> {
+        let Some(feed) = &self.feed else { return Ok(()) };
+        while now || feed.is_due() {
+            let Some(batch) = feed.take() else { break };
+            session.events(&batch)?;
+        }
+        Ok(())
     }
 
     /// Feeds one run of the source into the session until it is over.
@@ -350,6 +442,9 @@ impl Driver {
         let end = loop {
             if let Some(reason) = *lock(&self.shared.stop) {
                 break RunEnd::Stop(reason);
+            }
+            if let Err(error) = self.events(session, false) {
+                break RunEnd::NoStorage(error);
             }
             let Some(event) = stream.next(POLL) else {
                 if last.elapsed() > self.config.stall_after {
@@ -414,7 +509,8 @@ impl Driver {
         session: &mut ActiveSession,
         fragment: crate::media::Fragment,
     ) -> Result<(), RecorderError> {
-        match session.fragment(fragment) {
+        let events = self.feed.as_ref().and_then(EventFeed::take);
+        match session.fragment(fragment, events.as_ref()) {
             Ok(()) => Ok(()),
             Err(RecorderError::Writer(error)) => {
                 tracing::warn!(%error, "fragment dropped");

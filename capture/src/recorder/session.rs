@@ -1,6 +1,7 @@
 //! One session in the archive: opened, fed with the writer's steps, and ended with a signed
 //! manifest.
 
+use super::feed::{EventBatch, StreamClock};
 use super::writer::{Closing, Now, RecordKind, SessionWriter, Step, volume_key};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
 use crate::archive::Archive;
@@ -9,7 +10,7 @@ use crate::catalogue::{
 };
 use crate::keys::random;
 use crate::media::{Fragment, InitSegment, TrackKind};
-use lucid_evidence::chunk::Gap;
+use lucid_evidence::chunk::{Gap, MediaKind};
 use lucid_evidence::manifest::{
     ClockJump, CodecInfo, EndReason, GapRecord, Manifest, SignedManifest, SourceInfo, clip,
 };
@@ -22,9 +23,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long room is made for a write that a full disk refuses.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Most bytes that neighbouring appends share a flush up to.
+const SHARED_FLUSH_BYTES_MAX: usize = 8 << 20;
+
 /// What a session is about.
 #[derive(Debug, Clone)]
 pub struct SessionSpec {
+    /// Its identifier, where one was given out before. It serves once: one that this device or the
+    /// chain knows already is refused. A new one is made for none.
+    pub id: Option<SessionId>,
     /// The source's identifier in the settings.
     pub source_id: String,
     /// The source, without credentials.
@@ -48,6 +55,22 @@ pub(crate) fn wall_us() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
+/// The open chunks of a session that records, for the live view.
+#[derive(Debug, Default)]
+pub(crate) struct OpenChunks {
+    pub video: Option<ChunkMap>,
+    pub events: Option<ChunkMap>,
+}
+
+impl OpenChunks {
+    fn of(&mut self, kind: MediaKind) -> &mut Option<ChunkMap> {
+        match kind {
+            MediaKind::Video => &mut self.video,
+            MediaKind::Events => &mut self.events,
+        }
+    }
+}
+
 /// A session that records.
 pub(crate) struct ActiveSession {
     archive: Arc<Archive>,
@@ -56,8 +79,8 @@ pub(crate) struct ActiveSession {
     id: SessionId,
     signer: SigningKey,
     writer: SessionWriter,
-    began: Instant,
-    open: Arc<Mutex<Option<ChunkMap>>>,
+    clock: Arc<StreamClock>,
+    open: Arc<Mutex<OpenChunks>>,
     gaps_told: usize,
     recording: bool,
 }
@@ -70,10 +93,21 @@ impl ActiveSession {
         observer: Observer,
         spec: &SessionSpec,
         limits: Limits,
-        open: Arc<Mutex<Option<ChunkMap>>>,
+        open: Arc<Mutex<OpenChunks>>,
     ) -> Result<Self, RecorderError> {
         let now = wall_us();
-        let id = SessionId::new(now / 1000, random()?);
+        // Until its record is stored, so that no other recording takes the same identifier.
+        let opening = archive.opening();
+        let id = match spec.id {
+            Some(id) => {
+                let stored = archive.catalogue().session(id)?.is_some();
+                if stored || archive.keys().load(id)?.is_some() || anchor.knows(id) {
+                    return Err(RecorderError::UsedId(id));
+                }
+                id
+            }
+            None => SessionId::new(now / 1000, random()?),
+        };
         let keys = archive.keys().create(id)?;
         // Made a line above, with its signer.
         let Some(signer) = keys.signer else {
@@ -109,6 +143,7 @@ impl ActiveSession {
         };
         record.enter(SessionState::Created, now, "opened");
         archive.catalogue().put_session(&record)?;
+        drop(opening);
         // A copy beside the media, so that a lost catalogue can be rebuilt.
         let key = volume_key(id, RecordKind::Session, 0, 0);
         archive.volumes().append(vec![(key, record.encode())])?;
@@ -119,7 +154,7 @@ impl ActiveSession {
             reason: "opened".into(),
         });
         let writer = SessionWriter::new(id, keys.secret, limits);
-        let began = Instant::now();
+        let clock = Arc::new(StreamClock::new());
         let (gaps_told, recording) = (0, false);
         Ok(ActiveSession {
             archive,
@@ -128,7 +163,7 @@ impl ActiveSession {
             id,
             signer,
             writer,
-            began,
+            clock,
             open,
             gaps_told,
             recording,
@@ -148,6 +183,23 @@ impl ActiveSession {
     /// Length so far, microseconds of the stream clock.
     pub fn length_us(&self) -> u64 {
         self.writer.stream_end_us()
+    }
+
+    /// The stream clock, as far as it is known.
+    pub fn clock(&self) -> Arc<StreamClock> {
+        self.clock.clone()
+    }
+
+    /// Takes events and returns once they are durable.
+    pub fn events(&mut self, batch: &EventBatch) -> Result<(), RecorderError> {
+        let steps = self.event_steps(Some(batch))?;
+        self.act(steps)
+    }
+
+    fn event_steps(&mut self, batch: Option<&EventBatch>) -> Result<Vec<Step>, RecorderError> {
+        let Some(batch) = batch else { return Ok(Vec::new()) };
+        let mut nonce = Some(random::<16>()?);
+        Ok(self.writer.events(batch, &mut || nonce.take().unwrap_or_default())?)
     }
 
     /// Takes an initialisation segment.
@@ -171,17 +223,29 @@ impl ActiveSession {
         Ok(())
     }
 
-    /// Takes a fragment and returns once it is durable.
-    pub fn fragment(&mut self, fragment: Fragment) -> Result<(), RecorderError> {
-        let now = Now {
-            monotonic_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            wall_us: wall_us(),
-        };
+    /// Takes a fragment, with the events that wait, and returns once it is durable.
+    pub fn fragment(
+        &mut self,
+        fragment: Fragment,
+        events: Option<&EventBatch>,
+    ) -> Result<(), RecorderError> {
+        let mut steps = self.event_steps(events)?;
+        let now = Now { monotonic_us: self.clock.monotonic_us(), wall_us: wall_us() };
         // Drawn before it is known whether a chunk begins, so that the pure half cannot fail on it.
         let mut nonce = Some(random::<16>()?);
         let mut draw = || nonce.take().unwrap_or_default();
-        let steps = self.writer.fragment(fragment, now, &mut draw)?;
+        match self.writer.fragment(fragment, now, &mut draw) {
+            Ok(more) => steps.extend(more),
+            Err(error) => {
+                // The events are not to blame.
+                self.act(steps)?;
+                return Err(error.into());
+            }
+        }
         self.act(steps)?;
+        if let Some(zero_us) = self.writer.zero_us() {
+            self.clock.set_zero(zero_us);
+        }
         for gap in self.writer.gaps().iter().skip(self.gaps_told) {
             (self.observer)(RecorderEvent::Gap { session: self.id, gap: *gap });
         }
@@ -190,31 +254,51 @@ impl ActiveSession {
     }
 
     fn act(&mut self, steps: Vec<Step>) -> Result<(), RecorderError> {
-        for step in steps {
+        let mut steps = steps.into_iter().peekable();
+        while let Some(step) = steps.next() {
             match step {
-                Step::Append { records, mut map, first_piece } => {
+                Step::Append { mut records, map, first_piece } => {
+                    // Events and the fragment after them share a flush.
+                    let mut appended = vec![(map, first_piece)];
+                    while bytes(&records) < SHARED_FLUSH_BYTES_MAX
+                        && let Some(Step::Append { records: more, map, first_piece }) =
+                            steps.next_if(|next| matches!(next, Step::Append { .. }))
+                    {
+                        records.extend(more);
+                        appended.push((map, first_piece));
+                    }
                     let volume = self.append(records)?;
-                    self.writer.stored_in(volume, first_piece);
-                    let before = lock(&self.open).take().filter(|open| open.index == map.index);
-                    map.runs = before.map(|open| open.runs).unwrap_or_default();
-                    map.note_run(volume, first_piece);
-                    (self.observer)(RecorderEvent::Durable {
-                        session: self.id,
-                        stream_end_us: map.stream_end_us,
-                        wall_end_us: map.wall_end_us,
-                    });
-                    *lock(&self.open) = Some(*map);
+                    for (map, first_piece) in appended {
+                        self.appended(*map, first_piece, volume);
+                    }
                 }
                 Step::Close(closing) => {
-                    let index = closing.record.header.index;
+                    let header = &closing.record.header;
+                    let (index, kind) = (header.index, header.kind);
                     store_closing(&self.archive, *closing)?;
-                    *lock(&self.open) = None;
+                    *lock(&self.open).of(kind) = None;
                     (self.observer)(RecorderEvent::Chunk { session: self.id, index });
                     self.checkpoint()?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// What went into `volume` is durable.
+    fn appended(&mut self, mut map: ChunkMap, first_piece: u64, volume: u64) {
+        let kind = map.kind;
+        self.writer.stored_in(kind, volume, first_piece);
+        let before = lock(&self.open).of(kind).take().filter(|open| open.index == map.index);
+        map.runs = before.map(|open| open.runs).unwrap_or_default();
+        map.note_run(volume, first_piece);
+        let (stream_end_us, wall_end_us) = (map.stream_end_us, map.wall_end_us);
+        *lock(&self.open).of(kind) = Some(map);
+        let session = self.id;
+        (self.observer)(match kind {
+            MediaKind::Video => RecorderEvent::Durable { session, stream_end_us, wall_end_us },
+            MediaKind::Events => RecorderEvent::Events { session, wall_end_us },
+        });
     }
 
     /// Makes records durable. A full disk is given a while: the oldest that may go is deleted and
@@ -274,6 +358,10 @@ impl ActiveSession {
             account,
         )
     }
+}
+
+fn bytes(records: &[Pair]) -> usize {
+    records.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -361,7 +449,7 @@ pub fn finish_session(
         anchor.checkpoint(id, &signed);
     }
     let start_us = chunks.first().map_or(session.start_us, |chunk| chunk.header.time.wall_start_us);
-    let end_us = chunks.last().map_or(now, |chunk| chunk.header.time.wall_end_us);
+    let end_us = wall_end_us(&chunks).unwrap_or(now);
     let manifest = Manifest {
         session: id,
         session_key: session.session_key,
@@ -392,6 +480,13 @@ pub fn finish_session(
     anchor.closed(&signed);
     tell(SessionState::Stored, "all media is durable");
     Ok(signed)
+}
+
+/// Where the last media ends by the device's clock; events may go on after it.
+fn wall_end_us(chunks: &[ChunkRecord]) -> Option<u64> {
+    let media = chunks.iter().rposition(|chunk| chunk.header.kind == MediaKind::Video);
+    let ends = chunks[media.unwrap_or(0)..].iter().map(|chunk| chunk.header.time.wall_end_us);
+    ends.max()
 }
 
 fn no_media() -> CodecInfo {

@@ -1,9 +1,12 @@
-//! The pure half of the recorder: fragments, time and randomness in, records to store out.
+//! The pure half of the recorder: fragments, events, time and randomness in, records to store out.
 //!
 //! It decides where fragments stand on the session's clock, what is a gap, when a chunk closes, and
 //! what each record says. It writes nothing itself; the driver makes the records durable in the
 //! order given.
 
+mod events;
+
+use super::feed::EventBatch;
 use crate::catalogue::{ChunkMap, ChunkRecord, FRAGMENTS_MAX, FragmentEntry};
 use crate::fmp4::{self, Fmp4Error};
 use crate::media::{Fragment, InitSegment};
@@ -81,7 +84,7 @@ pub struct Now {
 /// What the driver must do, in order.
 #[derive(Debug)]
 pub enum Step {
-    /// Make these records durable; the media in them is acknowledged after.
+    /// Make these records durable; the media or events in them are acknowledged after.
     Append {
         /// The records. The last one is the open chunk's map.
         records: Vec<Pair>,
@@ -145,6 +148,11 @@ pub struct SessionWriter {
     tree: Tree<Blake3>,
     init: Option<InitSegment>,
     open: Option<Open>,
+    /// The open chunk of events. Beside an open chunk of video its index is the next one, for it is
+    /// closed right after that; alone it is the session's open chunk.
+    events: Option<Open>,
+    /// Whether media has come: what comes before it is not missing.
+    started: bool,
     /// Stream clock minus the run's own clock.
     base_us: Option<i64>,
     /// Monotonic time at which the stream clock was zero.
@@ -168,6 +176,8 @@ impl SessionWriter {
             tree: Tree::new(),
             init: None,
             open: None,
+            events: None,
+            started: false,
             base_us: None,
             zero_us: None,
             stream_end_us: 0,
@@ -183,6 +193,11 @@ impl SessionWriter {
     /// Where the media ends so far, microseconds of the stream clock.
     pub fn stream_end_us(&self) -> u64 {
         self.stream_end_us
+    }
+
+    /// Monotonic time at which the stream clock was zero; known once media has come.
+    pub fn zero_us(&self) -> Option<u64> {
+        self.zero_us
     }
 
     /// The gaps so far.
@@ -247,10 +262,11 @@ impl SessionWriter {
         let reason = self.missing.take();
         let hole = start.saturating_sub(self.stream_end_us);
         let new_run = reason.is_some();
-        let gap = (hole > GAP_TOLERANCE_US || (new_run && hole > 0 && self.started()))
+        let gap = (hole > GAP_TOLERANCE_US || (new_run && hole > 0 && self.started))
             .then(|| Gap { length_us: hole, reason: reason.unwrap_or(GapReason::SourceStalled) });
         let jump_us = self.clock_jump(now);
-        if gap.is_some() || jump_us != 0 || self.due(&fragment, init_len) {
+        // Without an open chunk of video one begins, and events that stand alone end before it.
+        if self.open.is_none() || gap.is_some() || jump_us != 0 || self.due(&fragment, init_len) {
             self.close_into(&mut steps)?;
         }
         if let Some(gap) = gap {
@@ -268,10 +284,6 @@ impl SessionWriter {
         Ok(steps)
     }
 
-    fn started(&self) -> bool {
-        self.open.is_some() || self.tree.size() > 0
-    }
-
     /// Where the fragment starts on the stream clock.
     fn place(&mut self, fragment: &Fragment, now: Now) -> u64 {
         let began = now.monotonic_us.saturating_sub(fragment.duration_us);
@@ -285,7 +297,7 @@ impl SessionWriter {
                 Some(end)
             }
             Some(_) => None,
-            None if self.started() => Some(end.max(began.saturating_sub(zero) as i64)),
+            None if self.started => Some(end.max(began.saturating_sub(zero) as i64)),
             // Tracks may begin a little before the picture; their times must not become negative.
             None => Some(fragment.start_us.clamp(0, GAP_TOLERANCE_US as i64)),
         };
@@ -330,6 +342,7 @@ impl SessionWriter {
         let base = (start as i64).saturating_sub(fragment.start_us);
         fmp4::rebase(&mut fragment.bytes, &init.tracks, base, self.sequence.wrapping_add(1))?;
         self.sequence = self.sequence.wrapping_add(1);
+        self.started = true;
         let session = self.session;
         let mut records = Vec::new();
         let mut open = match self.open.take() {
@@ -344,6 +357,7 @@ impl SessionWriter {
                 let map = ChunkMap {
                     session,
                     index,
+                    kind,
                     nonce: random,
                     init_bytes: init.bytes.len() as u64,
                     init_pieces: sealer.pieces(),
@@ -384,14 +398,19 @@ impl SessionWriter {
         Ok(())
     }
 
-    /// Learns from the driver in which volume pieces from `first_piece` on of the open chunk lie.
-    pub fn stored_in(&mut self, volume: u64, first_piece: u64) {
-        if let Some(open) = &mut self.open {
+    /// Learns from the driver in which volume pieces from `first_piece` on of the open chunk of
+    /// this kind lie.
+    pub fn stored_in(&mut self, kind: MediaKind, volume: u64, first_piece: u64) {
+        let open = match kind {
+            MediaKind::Video => &mut self.open,
+            MediaKind::Events => &mut self.events,
+        };
+        if let Some(open) = open {
             open.map.note_run(volume, first_piece);
         }
     }
 
-    /// Closes the open chunk, if there is one.
+    /// Closes what is open.
     pub fn close(&mut self) -> Result<Vec<Step>, WriterError> {
         let mut steps = Vec::new();
         self.close_into(&mut steps)?;
@@ -399,10 +418,21 @@ impl SessionWriter {
     }
 
     fn close_into(&mut self, steps: &mut Vec<Step>) -> Result<(), WriterError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let closing = close_chunk(open.sealer, open.map)?;
-        self.tree.push(closing.0.header.leaf());
-        let (record, last_piece) = closing;
+        if let Some(open) = self.open.take() {
+            self.close_one(open, steps)?;
+        }
+        if let Some(mut open) = self.events.take() {
+            // Events take no time of the stream: they stand where the media before them ends.
+            open.map.stream_start_us = self.stream_end_us;
+            open.map.stream_end_us = self.stream_end_us;
+            self.close_one(open, steps)?;
+        }
+        Ok(())
+    }
+
+    fn close_one(&mut self, open: Open, steps: &mut Vec<Step>) -> Result<(), WriterError> {
+        let (record, last_piece) = close_chunk(open.sealer, open.map)?;
+        self.tree.push(record.header.leaf());
         steps.push(Step::Close(Box::new(Closing { last_piece, record, root: self.tree.root() })));
         Ok(())
     }

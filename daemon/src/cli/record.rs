@@ -192,6 +192,7 @@ async fn config(options: &Options, uri: SourceUri) -> Result<RecorderConfig, Fai
     let address = uri.to_string();
     Ok(RecorderConfig {
         spec: SessionSpec {
+            id: None,
             source_id: "record".into(),
             source: SourceInfo {
                 kind: uri.scheme().into(),
@@ -214,6 +215,7 @@ async fn config(options: &Options, uri: SourceUri) -> Result<RecorderConfig, Fai
         roll_after_us: None,
         stall_after: STALL_AFTER,
         persistence: Persistence::OnceStarted,
+        events: None,
     })
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lucid_capture::archive::{Archive, ArchiveError};
 use lucid_capture::catalogue::{ChunkMap, SessionState};
+use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::seal::SessionSecret;
 use lucid_evidence::{Hash, SessionId};
 use utoipa_axum::router::OpenApiRouter;
@@ -142,7 +143,7 @@ fn chunk(app: &App, id: SessionId, index: u64) -> Result<Option<ChunkMap>, Probl
         return Ok(Some(open));
     }
     let closed = app.archive.catalogue().chunk(id, index).map_err(ArchiveError::from)?;
-    Ok(closed.map(|record| record.map))
+    Ok(closed.map(|record| record.map).filter(|map| map.kind == MediaKind::Video))
 }
 
 /// All chunks of a session with their initialisation segments, the open one last.
@@ -158,7 +159,8 @@ fn parts(app: &App, id: SessionId, state: SessionState) -> Result<Vec<Part>, Pro
     maps.extend(open.filter(|open| open.index == maps.len() as u64));
     let mut parts: Vec<Part> = Vec::with_capacity(maps.len());
     let mut known: Option<(u64, Hash)> = None;
-    for map in maps.into_iter().filter(|map| !map.fragments.is_empty()) {
+    let shown = |map: &ChunkMap| map.kind == MediaKind::Video && !map.fragments.is_empty();
+    for map in maps.into_iter().filter(shown) {
         let hash = app.inits.hash(&app.archive, &secret, &map)?;
         let init = match known {
             Some((init, same)) if same == hash => init,

@@ -362,6 +362,7 @@ impl Recordings {
             uri: source.uri.clone(),
             options,
             spec: SessionSpec {
+                id: None,
                 source_id: source.id.to_string(),
                 source: SourceInfo {
                     kind: source.kind().to_owned(),
@@ -379,6 +380,7 @@ impl Recordings {
             roll_after_us: Some(micros(roll_after(source))),
             stall_after: STALL_AFTER,
             persistence,
+            events: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use lucid_capture::catalogue::{ChunkMap, ChunkRecord, FragmentEntry, Run};
 use lucid_capture::fmp4;
 use lucid_chain::ledger::ClosedSession;
 use lucid_chain::transaction::Kind;
+use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::cose;
 use lucid_store::{DataDir, Options};
 
@@ -133,6 +134,7 @@ fn of_the_device(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
     let map = ChunkMap {
         session: header.session,
         index: header.index,
+        kind: header.kind,
         nonce: header.nonce,
         init_bytes: header.init_bytes,
         init_pieces: 1,
@@ -146,6 +148,8 @@ fn of_the_device(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
         clock_jump_us: -3_600_000_000,
     };
     seeds.push(("records", map.encode()));
+    let events = ChunkMap { kind: MediaKind::Events, ..map.clone() };
+    seeds.push(("records", events.encode()));
     seeds.push(("records", ChunkRecord { header: header.clone(), map }.encode()));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (directory, _) =

@@ -214,3 +214,91 @@ fn what_is_appended_is_sealed_and_mapped() {
         assert!(!frame.windows(100).any(|window| window.iter().all(|byte| *byte == 0xab)));
     }
 }
+
+fn batch(from_s: u64, text: &str) -> EventBatch {
+    let stamp = |s: u64| super::super::feed::Stamp {
+        stream_us: s * SECOND,
+        wall_us: (1_793_000_000 + s) * SECOND,
+    };
+    EventBatch { bytes: text.as_bytes().to_vec(), first: stamp(from_s), last: stamp(from_s) }
+}
+
+fn events(writer: &mut SessionWriter, at_s: u64, text: &str) -> Vec<Step> {
+    writer.events(&batch(at_s, text), &mut || [2; 16]).unwrap()
+}
+
+/// Index, kind and stream times of each chunk.
+fn order(steps: &[Step]) -> Vec<(u64, MediaKind, u64, u64)> {
+    let of = |record: &ChunkRecord| {
+        let (header, time) = (&record.header, record.header.time);
+        let second = |us| us / SECOND;
+        (header.index, header.kind, second(time.stream_start_us), second(time.stream_end_us))
+    };
+    closed(steps).into_iter().map(of).collect()
+}
+
+#[test]
+fn events_have_the_index_after_the_media_they_are_beside_and_take_no_time() {
+    use MediaKind::{Events, Video};
+    let mut writer = writer();
+    let mut steps = events(&mut writer, 0, "before");
+    steps.extend(writer.begin(init(1)).unwrap());
+    for second in 0..125 {
+        steps.extend(feed(&mut writer, second, at(second + 1)));
+        // None in the second minute.
+        if second % 120 < 50 && second % 7 == 0 {
+            steps.extend(events(&mut writer, second, "typing"));
+        }
+    }
+    // The source goes; what happens meanwhile belongs to what was open, and the gap is after it.
+    writer.run_lost(GapReason::SourceLost);
+    steps.extend(events(&mut writer, 130, "gone"));
+    steps.extend(feed(&mut writer, 0, at(141)));
+    steps.extend(writer.close().unwrap());
+    assert_eq!(
+        order(&steps),
+        [
+            (0, Events, 0, 0),
+            (1, Video, 0, 60),
+            (2, Events, 60, 60),
+            (3, Video, 60, 120),
+            (4, Video, 120, 125),
+            (5, Events, 125, 125),
+            (6, Video, 140, 141),
+        ]
+    );
+    let (gaps, _, length) = writer.account(None);
+    assert_eq!((gaps.len(), gaps[0].before_chunk, length), (1, 6, 141 * SECOND));
+    assert_eq!(gaps[0].end(), Some(140 * SECOND));
+    assert_eq!(writer.checkpoint(0).tree_size, 7);
+}
+
+#[test]
+fn events_alone_and_events_without_end_close_their_chunk() {
+    let mut writer = writer();
+    let mut steps = Vec::new();
+    // A source that never comes: a chunk of events now and then, so that a checkpoint covers them.
+    for second in 0..200 {
+        steps.extend(events(&mut writer, second, "x"));
+    }
+    assert_eq!(order(&steps).len(), 2);
+    // A flood beside media: both close, and both go on.
+    writer.begin(init(1)).unwrap();
+    feed(&mut writer, 0, at(201));
+    let flood = "e".repeat(1 << 20);
+    let mut steps = Vec::new();
+    for _ in 0..11 {
+        steps.extend(events(&mut writer, 202, &flood));
+    }
+    let kinds: Vec<MediaKind> = order(&steps).iter().map(|one| one.1).collect();
+    assert_eq!(kinds, [MediaKind::Video, MediaKind::Events]);
+    let end = closed(&steps)[0].header.time.stream_end_us;
+    steps = feed(&mut writer, 1, at(202));
+    steps.extend(writer.close().unwrap());
+    let after: Vec<(MediaKind, u64)> = closed(&steps)
+        .iter()
+        .map(|record| (record.header.kind, record.header.time.stream_start_us))
+        .collect();
+    assert_eq!(after, [(MediaKind::Events, end), (MediaKind::Video, end)]);
+    assert_eq!(closed(&steps)[0].header.plaintext_bytes, 1 << 20);
+}
