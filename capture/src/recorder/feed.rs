@@ -2,8 +2,8 @@
 //! recorder's thread in batches.
 //!
 //! What an event says is its maker's business: here it is bytes, made once its time is known.
-//! [`EventFeed::record`] never waits. Above [`QUEUED_EVENTS_MAX`] or [`QUEUED_BYTES_MAX`] events are
-//! dropped and counted, and the count is itself recorded as soon as there is room.
+//! [`EventFeed::record`] never waits. Above [`QUEUED_EVENTS_MAX`] or [`QUEUED_BYTES_MAX`] events
+//! are dropped and counted, and the count is itself recorded as soon as there is room.
 
 use super::wall_us;
 use std::sync::atomic::{AtomicU64, Ordering};
