@@ -4,6 +4,9 @@ use super::identity::{Identity, Ids};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+/// The directory of transfers in a home directory.
+const TRANSFERS: &str = "Transfers";
+
 /// Where one desktop's files lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
@@ -75,6 +78,11 @@ impl Places {
         self.runtime.join("run")
     }
 
+    /// Files that the worker's computer sends and takes, below the home directory.
+    pub fn transfers(&self) -> PathBuf {
+        self.home.join(TRANSFERS)
+    }
+
     /// Makes the directories.
     ///
     /// # Errors
@@ -97,6 +105,10 @@ impl Places {
         if home.uid() != expected {
             let (path, found) = (self.home.clone(), home.uid());
             return Err(PlaceError::Owner { path, found, expected });
+        }
+        // Not followed if the worker made a link of it.
+        if self.transfers().symlink_metadata().is_err() {
+            directory(&self.transfers(), 0o700, identity.session)?;
         }
         for ids in [identity.session, identity.server].into_iter().flatten() {
             reachable(&self.runtime, ids)?;

@@ -393,6 +393,7 @@ impl Keeper {
             name: name.clone(),
             width: side(width),
             height: side(height),
+            files: Some(setup.places.transfers()),
         };
         *self.shared.life() = Some(Life { desktop, members: members.clone() });
         Ok(Started { server, session, session_members, members })
