@@ -3,9 +3,10 @@
 //!
 //! [`payout`] decides and does no input or output; [`payout::driver`] carries its effects out
 //! against [`node::TronNode`], [`payout::wallet::Wallet`] and the [`journal`]. [`ledger`] is a sum
-//! of the journal's records.
+//! of the journal's records. [`client`] is such a node on HTTP.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod journal;

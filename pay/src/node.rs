@@ -66,6 +66,9 @@ pub enum NodeError {
     /// An answer that is not one.
     #[error("the node's answer cannot be read: {0}")]
     Malformed(String),
+    /// The node answers that it will not.
+    #[error("the node refuses: {0}")]
+    Refused(String),
 }
 
 /// One node. Every call may fail at any time, and an answer may be lost after it took effect.

@@ -165,8 +165,9 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
         named.dedup();
         for (to, kind) in named {
             let ours = workspace.packages.get(to).is_some_and(|target| target.member);
-            // A test may use the tests' own camera, network and fixtures.
-            let support = kind == Kind::Dev && to == "lucid-tests";
+            // A test may use the tests' own camera, network and fixtures, and payments a node.
+            let support = kind == Kind::Dev
+                && (to == "lucid-tests" || (to, name) == ("tron-node", "lucid-pay"));
             if ours && !support && !any(row.ours, to) {
                 findings.push(Finding::new(name, format!("may not need {to}: {}", row.because)));
             }
