@@ -105,6 +105,7 @@ fn payout(n: u8) -> Payout {
         route: Route::Direct,
         credits: None,
         requested_by: "ann".into(),
+        key: None,
     }
 }
 
