@@ -30,6 +30,7 @@ use super::usage::{Usage, UsageMeter};
 use super::xauthority::{self, COOKIE_BYTES};
 use super::xserver::{ServerKind, XServer, XServerError, XServerOptions};
 use super::{Definition, DefinitionError, PATH, launcher};
+use crate::monitor::{Look, Monitor};
 use crate::session::RunningDesktop;
 
 /// The pause before the first new start; each further one doubles it.
@@ -183,6 +184,9 @@ struct Shared {
     stop: OwnedFd,
     life: Mutex<Option<Life>>,
     meter: Mutex<UsageMeter>,
+    monitor: Mutex<Monitor>,
+    /// Why it is ended, if not because it was stopped.
+    reason: Mutex<Option<String>>,
 }
 
 /// What is known of a desktop from one start to its end.
@@ -212,7 +216,10 @@ impl Running {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| failed("make an event")(error.into()))?;
         let meter = Mutex::new(UsageMeter::new(setup.places.home.clone()));
-        let shared = Arc::new(Shared { stop, life: Mutex::new(None), meter });
+        let held = setup.launcher == Launcher::Systemd;
+        let monitor = Mutex::new(Monitor::new(setup.limits, held));
+        let (life, reason) = (Mutex::new(None), Mutex::new(None));
+        let shared = Arc::new(Shared { stop, life, meter, monitor, reason });
         let (first, started) = std::sync::mpsc::sync_channel(1);
         let (tell, state) = watch::channel(State::Running);
         let of_thread = shared.clone();
@@ -247,8 +254,29 @@ impl Running {
         meter.measure(members.as_ref(), Instant::now())
     }
 
+    /// Measures, tells which limits are reached, and ends the desktop if it has been over one for
+    /// [`crate::monitor::LOOKS_OVER`] looks that nothing else holds it to. To be called every
+    /// [`crate::monitor::LOOK_INTERVAL`].
+    pub fn look(&self) -> Look {
+        let usage = self.usage();
+        let mut monitor = self.shared.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = monitor.look(usage);
+        if let Some(alert) = &look.over {
+            self.end(format!("over its limit ({alert})"));
+        }
+        look
+    }
+
+    /// Orders the end for a reason, as if the desktop had ended by itself: it is started again if
+    /// so defined. Does not wait.
+    pub fn end(&self, reason: String) {
+        *self.shared.reason() = Some(reason);
+        self.shared.order_end(1);
+    }
+
     /// Orders the end and waits for it: programs are asked, and killed after the grace. Blocks.
     pub fn stop(&self) {
+        *self.shared.reason() = None;
         self.shared.order_end(1);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -259,6 +287,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        *self.shared.reason() = None;
         self.shared.order_end(HURRY);
         if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = thread.join();
@@ -272,6 +301,10 @@ const HURRY: u64 = 1 << 32;
 impl Shared {
     fn life(&self) -> std::sync::MutexGuard<'_, Option<Life>> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order_end(&self, how: u64) {
@@ -340,7 +373,9 @@ impl Keeper {
                 return;
             }
             self.tell.send_replace(State::Restarting { reason, attempt });
-            if self.pause(restart_pause(attempt)).is_some() {
+            let ordered = self.pause(restart_pause(attempt)).is_some();
+            // A reason for the end of what does not run is none.
+            if ordered && self.shared.reason().take().is_none() {
                 self.tell.send_replace(State::Stopped);
                 return;
             }
@@ -508,7 +543,10 @@ impl Keeper {
                 return End::Itself("its processes cannot be watched".to_owned());
             }
             if let Some(hurry) = self.pause(Duration::ZERO) {
-                return End::Ordered { hurry };
+                return match self.shared.reason().take() {
+                    Some(reason) => End::Itself(reason),
+                    None => End::Ordered { hurry },
+                };
             }
             if let Ok(Some(status)) = server.ended() {
                 return End::Itself(format!("the X server ended ({})", said(status)));

@@ -175,6 +175,47 @@ fn a_killed_server_ends_the_session_and_a_fresh_desktop_is_started() {
 }
 
 #[test]
+fn a_desktop_over_its_limit_is_told_and_then_ended() {
+    let stage = Stage::new(8);
+    let command = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do sleep 600 & done; \
+                   echo >there; wait";
+    let mut setup = stage.setup(command, false);
+    setup.limits.tasks = 16;
+    // The kernel would not let a user of its own fork so far.
+    setup.run_as = match rustix::process::geteuid().is_root() {
+        true => RunAs::DaemonEvenRoot,
+        false => RunAs::Daemon,
+    };
+    let running = Running::start(setup).unwrap();
+    stage.read("there");
+    let members = members(&running);
+    let looks = [running.look(), running.look(), running.look()];
+    assert!(looks[0].usage.tasks > 16 && looks[0].over.is_none(), "{looks:?}");
+    assert_eq!(looks.iter().map(|look| look.alerts.len()).collect::<Vec<_>>(), [1, 0, 0]);
+    let State::Ended { reason } = until_state(&running, State::is_final) else { panic!() };
+    assert!(reason.starts_with("over its limit (tasks: "), "{reason}");
+    assert!(members.living().is_empty());
+}
+
+#[test]
+fn the_kernel_holds_a_user_of_its_own_to_its_tasks() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let stage = Stage::new(9);
+    let forks = "n=0; while [ $n -lt 40 ]; do sleep 600 & n=$((n+1)); done; echo done";
+    // The shell gives up at the first that it cannot start.
+    let command = format!("sh -c '{forks}' >out 2>&1; echo >there; exec sleep 600");
+    let mut setup = stage.setup(&command, false);
+    setup.limits.tasks = 16;
+    let running = Running::start(setup).unwrap();
+    stage.read("there");
+    let usage = running.usage();
+    assert!((10..=18).contains(&usage.tasks), "{usage:?} {}", stage.read("out"));
+    running.stop();
+}
+
+#[test]
 fn what_a_killed_daemon_left_is_ended_before_the_next_start() {
     let stage = Stage::new(5);
     let setup = stage.setup("exec sleep 600", false);
