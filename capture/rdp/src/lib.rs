@@ -5,7 +5,8 @@
 //! session allows, [`credential`] who may open it, [`controller`] carries it through its states,
 //! and [`event`] is what the recording keeps beside the picture. [`desktop`] is the machine's side:
 //! definitions, ports, X servers and session commands within their limits; [`monitor`] is what is
-//! measured of them, [`windows`] which of their windows is looked at. [`server`] speaks RDP, and [`session`] is where it meets the rest.
+//! measured of them, [`windows`] which of their windows is looked at. [`server`] speaks RDP, and
+//! [`session`] is where it meets the rest.
 #![forbid(unsafe_code)]
 
 pub mod controller;

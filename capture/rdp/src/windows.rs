@@ -258,7 +258,7 @@ impl Watch {
         let class = AtomEnum::WM_CLASS.into();
         let class = self.text(window, class, x11rb::NONE, 2 * APPLICATION_MAX_BYTES)?;
         // Instance and class, a NUL after each.
-        let class = class.split(|byte| *byte == 0).filter(|part| !part.is_empty()).last();
+        let class = class.split(|byte| *byte == 0).rfind(|part| !part.is_empty());
         Ok(Look { title, application: decode_latin1(class.unwrap_or_default()) })
     }
 
