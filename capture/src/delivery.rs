@@ -79,6 +79,13 @@ impl Delivery {
         }
     }
 
+    /// Waits until a fragment is lost because the queue is full; says whether that came in time.
+    pub fn wait_behind(&self, timeout: Duration) -> bool {
+        let queue = self.lock();
+        let waited = self.arrived.wait_timeout_while(queue, timeout, |queue| queue.lost.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.lost.is_some()
+    }
+
     /// Whether the end is in the queue or has been taken.
     pub fn is_over(&self) -> bool {
         self.lock().over

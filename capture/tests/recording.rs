@@ -19,7 +19,7 @@ use lucid_evidence::chunk::{MediaKind, open_chunk};
 use lucid_evidence::manifest::{EndReason, SignedManifest, SourceInfo};
 use lucid_evidence::{Hash, SessionId, SignedCheckpoint, Verdict};
 use lucid_store::{DataDir, Options};
-use std::io::Cursor;
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -187,50 +187,63 @@ fn no_plaintext_of_a_recording_stands_in_any_file() {
     assert!(looked_at > 10_000);
 }
 
-#[test]
-fn what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared() {
-    let dir = tempfile::tempdir().unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    let live = archive(dir.path());
-    let durable = Arc::new(Mutex::new(0));
-    let events = Arc::new(Mutex::new(0));
-    let observer: Observer = {
-        let (durable, events) = (durable.clone(), events.clone());
-        Arc::new(move |event| match event {
-            RecorderEvent::Durable { stream_end_us, .. } => {
-                *durable.lock().unwrap() = stream_end_us;
-            }
-            RecorderEvent::Events { wall_end_us, .. } => *events.lock().unwrap() = wall_end_us,
-            _ => {}
-        })
-    };
-    let witness = Arc::new(Witness::default());
+/// Names the directory a child of this test records into until it is killed.
+const CRASH_DIR: &str = "LUCID_TEST_CRASH_DIR";
+/// What the child says of each durable fragment, before the end of it on the stream clock.
+const DURABLE: &str = "durable until ";
+/// What it says of durable events, before the end of them by the wall clock.
+const EVENTS: &str = "events until ";
+
+/// The child: records, says what is durable, and ends only by being killed.
+fn record_until_killed(dir: &Path) {
+    let observer: Observer = Arc::new(|event| match event {
+        RecorderEvent::Durable { stream_end_us, .. } => println!("\n{DURABLE}{stream_end_us}"),
+        RecorderEvent::Events { wall_end_us, .. } => println!("\n{EVENTS}{wall_end_us}"),
+        _ => {}
+    });
     let mut config = with_events(config(SMALL));
     config.stop_after_us = None;
-    let recording = recorder::start(live.clone(), witness.clone(), observer, config).unwrap();
+    let witness = Arc::new(Witness::default());
+    let recording = recorder::start(archive(dir), witness, observer, config).unwrap();
     let feed = recording.events().unwrap();
-    let acknowledged = loop {
+    loop {
         std::thread::sleep(Duration::from_millis(50));
         feed.record(|stamp| line(stamp, "again"));
-        let so_far = *durable.lock().unwrap();
-        if so_far >= 3_500_000 {
-            break so_far;
-        }
-    };
-    let acknowledged_events = *events.lock().unwrap();
-    // The directory as a crash would leave it: taken while it is written to.
-    let status = std::process::Command::new("cp")
-        .arg("-r")
-        .arg(dir.path().join("."))
-        .arg(copy.path())
-        .status()
-        .unwrap();
-    assert!(status.success());
-    recording.stop(EndReason::Stopped);
-    recording.join().unwrap();
-    drop(live);
+    }
+}
 
-    let after = archive(copy.path());
+#[test]
+fn what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared() {
+    if let Some(dir) = std::env::var_os(CRASH_DIR) {
+        return record_until_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let witness = Arc::new(Witness::default());
+    let name = "what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CRASH_DIR, dir.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Killed in the midst of it, the directory is what a crash leaves: all of it of one moment.
+    let (mut acknowledged, mut acknowledged_events, mut killed) = (0, 0, false);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(until) = line.strip_prefix(EVENTS) {
+            acknowledged_events = until.parse().unwrap();
+        }
+        let Some(until) = line.strip_prefix(DURABLE) else { continue };
+        acknowledged = until.parse().unwrap();
+        if acknowledged >= 3_500_000 && !killed {
+            child.kill().unwrap();
+            killed = true;
+        }
+    }
+    child.wait().unwrap();
+    assert!(killed, "it ended by itself at {acknowledged}");
+
+    let after = archive(dir.path());
     let report = check::check(&after, false, &mut |_| {}).unwrap();
     assert!(report.is_clean() && report.notes.len() == 1, "{report:?}");
     let recovery = recovery::recover_all(&after, &*witness, &quiet()).unwrap();

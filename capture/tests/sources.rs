@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{failure, file_uri, open, options, record, take};
+use common::{PATIENCE, failure, file_uri, open, options, record, take};
 use lucid_capture::{EncoderPlan, LossReason, MediaEvent, SourceError, TrackKind};
 use lucid_tests::fixture;
 
@@ -321,8 +321,8 @@ fn an_owner_who_is_too_slow_is_told_what_is_lost() {
     let mut short = options();
     short.fragment_us = 200_000;
     let mut stream = open("test://?width=64&height=64&fps=20", &short).unwrap();
-    // Twice as long as the queue holds.
-    std::thread::sleep(Duration::from_millis(200 * 2 * 8 + 500));
+    // Nothing is taken until something no longer fits.
+    assert!(stream.wait_behind(PATIENCE));
     let mut taken = take(&mut stream, |t| {
         t.events.iter().any(|e| matches!(e, MediaEvent::Lost(_))) && t.fragments().len() > 10
     });

@@ -5,12 +5,12 @@
 //! same content makes the same transaction, so sending one twice changes nothing.
 
 use lucid_capture::archive::{Archive, ArchiveError};
-use lucid_capture::catalogue::{SessionRecord, SessionState, StoredCheckpoint};
+use lucid_capture::catalogue::{AnchorHeights, SessionRecord, SessionState, StoredCheckpoint};
 use lucid_capture::recorder::Anchor;
 use lucid_chain::transaction::{Body, SessionClose, SessionOpen, Tombstone};
 use lucid_chain::{Transaction, TxId};
 use lucid_chain_node::{NewBlock, Node, SessionStatus, SubmitError};
-use lucid_evidence::manifest::SignedManifest;
+use lucid_evidence::manifest::{Manifest, SignedManifest};
 use lucid_evidence::{PublicKey, SessionId, SignedCheckpoint};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +60,69 @@ impl Anchoring {
         let device = archive.keys().device().public();
         let (waiting, unfinished) = Default::default();
         Arc::new(Anchoring { archive, node, device, waiting, unfinished, changed })
+    }
+
+    /// Makes ready for this chain what was begun on one that is lost: sessions that are not closed
+    /// on a chain, of which the catalogue says that they were opened on one, and this one does not
+    /// know them. Their places there are forgotten, which the session's record and the log say;
+    /// they are then opened, checkpointed and closed here. Blocks; called at the start, before
+    /// sessions cut by a crash are closed, so that their manifests count no block of a lost chain.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read or written.
+    pub fn renew_lost(&self) -> Result<usize, ArchiveError> {
+        let mut opened = Vec::new();
+        self.archive.catalogue().for_each_session(|session| {
+            if !is_finished(&session) && session.anchor.open.is_some() {
+                opened.push(session);
+            }
+        })?;
+        let mut renewed = 0;
+        for session in opened {
+            match self.node.session(&session.id) {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,
+                Err(error) => {
+                    tracing::error!(session = %session.id, %error, "the chain cannot be read");
+                    continue;
+                }
+            }
+            self.renew(&session)?;
+            renewed += 1;
+        }
+        Ok(renewed)
+    }
+
+    fn renew(&self, session: &SessionRecord) -> Result<(), ArchiveError> {
+        let (id, catalogue) = (session.id, self.archive.catalogue());
+        for point in catalogue.checkpoints(id)?.into_iter().filter(|point| point.height.is_some()) {
+            catalogue.put_checkpoint(id, &StoredCheckpoint { height: None, ..point })?;
+        }
+        // A manifest counts the blocks of its checkpoints. It was never anchored, so that one
+        // without the lost ones may take its place.
+        if let Some(signed) = catalogue.manifest(id)?
+            && !signed.manifest().checkpoint_heights.is_empty()
+        {
+            let manifest = Manifest { checkpoint_heights: Vec::new(), ..signed.manifest().clone() };
+            catalogue.put_manifest(&manifest.sign(self.archive.keys().device()), |_| {})?;
+        }
+        let chain = &self.node.chain().to_string()[..8];
+        let why = format!("the chain it was opened on is lost; it is put on chain {chain} anew");
+        tracing::warn!(session = %id, why, "declared again");
+        // Last: until this is stored, the next start does all of it again.
+        catalogue.update_session(id, |session| {
+            session.anchor = AnchorHeights::default();
+            session.enter(session.state, now_us(), why);
+        })?;
+        Ok(())
+    }
+
+    /// After the node was opened anew: notes what is in blocks, and sends again what waited, which
+    /// the node has forgotten. Blocks.
+    pub fn reopened(&self) {
+        self.look_up();
+        lock(&self.waiting).clear();
+        self.send_all();
     }
 
     /// Looks through the catalogue for what is not in a block, and sends it. Blocks; called once at

@@ -1,6 +1,5 @@
 //! The daemon's components: what each needs, and how each is started and stopped.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +99,10 @@ impl Core {
     async fn take_up(&self, observer: Observer) -> anyhow::Result<()> {
         let (archive, anchoring) = (Arc::clone(&self.archive), Arc::clone(&self.anchoring));
         let work = tokio::task::spawn_blocking(move || {
+            let renewed = anchoring.renew_lost()?;
+            if renewed > 0 {
+                tracing::warn!(renewed, "sessions of a lost chain are put on this one");
+            }
             let recovery = recover_all(&archive, &*anchoring, &observer)?;
             let waiting = anchoring.catch_up()?;
             anyhow::Ok((recovery, waiting))
@@ -161,16 +164,6 @@ pub fn start_listener(app: &App, name: &'static str, listener: Listener, router:
     let plan = Plan { name, need: Need::Required, beat_within: Some(LISTENER_BEATS_WITHIN) };
     app.supervisor
         .start(plan, move |reporter, stop| listener.clone().serve(router.clone(), reporter, stop));
-}
-
-/// Bundles left as damaged in an earlier life are named in the health answer.
-pub fn aside(report: &lucid_store::OpenReport) -> Vec<String> {
-    let text = |path: &Path| path.display().to_string();
-    report
-        .quarantined
-        .iter()
-        .map(|aside| format!("{} ({}), now in {}", aside.name, aside.reason, text(&aside.path)))
-        .collect()
 }
 
 fn optional(name: &'static str) -> Plan {

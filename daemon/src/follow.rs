@@ -109,18 +109,27 @@ pub async fn run(
     }
 }
 
-/// Follows the chain: its blocks as events, its state as the component's.
+/// Follows the chain: its blocks as events, its state as the component's. A node that failed is
+/// opened anew first, with its database: being started again is how this component recovers.
 ///
 /// # Errors
 /// When the node cannot go on.
 pub async fn chain(app: App, reporter: Reporter, stop: CancellationToken) -> anyhow::Result<()> {
     let mut blocks = app.node.subscribe();
+    if let State::Failed(error) = app.node.state() {
+        tracing::warn!(%error, "opening the chain anew");
+        let opened = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || opened.archive.data().reopen_chain()).await??;
+        app.node.reopen().await?;
+        let opened = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || opened.anchoring.reopened()).await?;
+    }
     loop {
         match app.node.state() {
             State::Running => reporter.healthy(),
             State::Waiting(why) => reporter.degraded(why),
             State::Stopped => anyhow::bail!("the chain has stopped"),
-            State::Failed(error) => anyhow::bail!("{error}; a restart of the daemon opens it anew"),
+            State::Failed(error) => anyhow::bail!("{error}; it is opened anew"),
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod payments;
 mod playlist;
+mod quarantine;
 mod recordings;
 mod sealed_file;
 mod sources;
@@ -54,6 +55,7 @@ use crate::exit::{Exit, Failure};
 use crate::http::listen::{self, ListenError, Listener};
 use crate::http::tls;
 use crate::machine::Machine;
+use crate::quarantine::Quarantine;
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
 
@@ -127,7 +129,7 @@ async fn live(
         supervisor: supervisor.clone(),
         sources,
         machine: Machine::default(),
-        quarantined: components::aside(&report),
+        quarantine: Quarantine::new(&report),
         config,
     };
     let app = parts.build(&core);

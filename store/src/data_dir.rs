@@ -107,6 +107,7 @@ pub struct DataDir {
     index: Arc<Framed>,
     chain: Arc<Framed>,
     volumes: Arc<Volumes>,
+    opener: Arc<dyn Opener>,
     // Last, so that it is released after the databases are closed.
     _lock: File,
 }
@@ -141,10 +142,10 @@ impl DataDir {
             open_max: options.open_volumes_max.max(1),
             reserve_bytes: options.reserve_bytes,
         };
-        let (volumes, opened) = Volumes::open(settings, options.opener)?;
+        let (volumes, opened) = Volumes::open(settings, Arc::clone(&options.opener))?;
         report.quarantined.extend(opened.quarantined);
-        let data =
-            DataDir { path: path.into(), index, chain, volumes: Arc::new(volumes), _lock: lock };
+        let (volumes, opener) = (Arc::new(volumes), options.opener);
+        let data = DataDir { path: path.into(), index, chain, volumes, opener, _lock: lock };
         Ok((data, report))
     }
 
@@ -156,6 +157,15 @@ impl DataDir {
     /// Blocks.
     pub fn chain(&self) -> Arc<dyn Store> {
         self.chain.clone()
+    }
+
+    /// Closes the database of blocks and opens it anew, for whoever cannot go on with it: after a
+    /// failed sync nobody knows what of it is on the disk. Whoever uses it meanwhile waits.
+    ///
+    /// # Errors
+    /// When it does not open; it is closed then, and may be tried again.
+    pub fn reopen_chain(&self) -> Result<(), StoreError> {
+        self.chain.reopen(|| self.opener.open(&self.path.join(CHAIN), CHAIN, Use::KeyValue))
     }
 
     /// Sealed pieces.

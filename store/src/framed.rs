@@ -2,7 +2,7 @@
 //! alike.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::batch::{Batch, Operation, check_key};
 use crate::engine::{DEFAULT_SPACE, Engine, memory::MemoryEngine};
@@ -15,7 +15,8 @@ const SCRUB_STEP_RECORDS: usize = 64;
 /// A verified key-value database on an [`Engine`].
 pub struct Framed {
     name: String,
-    engine: Arc<dyn Engine>,
+    /// None while it is closed to be opened anew.
+    engine: RwLock<Option<Arc<dyn Engine>>>,
     room: Option<Room>,
 }
 
@@ -54,7 +55,28 @@ pub fn memory_store(name: &str) -> Framed {
 impl Framed {
     /// Puts limits and frames around `engine`; `name` appears in errors.
     pub fn new(name: &str, engine: Arc<dyn Engine>) -> Framed {
-        Framed { name: name.into(), engine, room: None }
+        Framed { name: name.into(), engine: RwLock::new(Some(engine)), room: None }
+    }
+
+    /// Closes the engine and takes the one that `open` gives. Until then others wait; when there is
+    /// none they are told that the store is closed.
+    pub(crate) fn reopen(
+        &self,
+        open: impl FnOnce() -> Result<Arc<dyn Engine>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        // Dropped first: a database is open once.
+        *engine = None;
+        *engine = Some(open()?);
+        Ok(())
+    }
+
+    fn with<T>(
+        &self,
+        call: impl FnOnce(&dyn Engine) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        call(engine.as_deref().ok_or(StoreError::Closed)?)
     }
 
     pub(crate) fn with_room(mut self, room: Room) -> Framed {
@@ -69,7 +91,7 @@ impl Framed {
         limit: usize,
         back: bool,
     ) -> Result<Vec<Pair>, StoreError> {
-        let framed = self.engine.scan(DEFAULT_SPACE, from, Some(to), limit, back)?;
+        let framed = self.with(|engine| engine.scan(DEFAULT_SPACE, from, Some(to), limit, back))?;
         framed
             .into_iter()
             .map(|(key, bytes)| Ok((frame::unwrap(&self.name, &key, &bytes)?, key)))
@@ -81,7 +103,7 @@ impl Framed {
 impl Store for Framed {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         check_key(key)?;
-        match self.engine.get(DEFAULT_SPACE, key)? {
+        match self.with(|engine| engine.get(DEFAULT_SPACE, key))? {
             Some(bytes) => Ok(Some(frame::unwrap(&self.name, key, &bytes)?)),
             None => Ok(None),
         }
@@ -106,11 +128,11 @@ impl Store for Framed {
                 delete => delete,
             })
             .collect();
-        self.engine.apply(DEFAULT_SPACE, framed)
+        self.with(|engine| engine.apply(DEFAULT_SPACE, framed))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.engine.sync()
+        self.with(|engine| engine.sync())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
@@ -125,8 +147,10 @@ impl Store for Framed {
         let mut report = ScrubReport::default();
         let mut from = Vec::new();
         loop {
-            let step = match self.engine.scan(DEFAULT_SPACE, &from, None, SCRUB_STEP_RECORDS, false)
-            {
+            let read = |engine: &dyn Engine| {
+                engine.scan(DEFAULT_SPACE, &from, None, SCRUB_STEP_RECORDS, false)
+            };
+            let step = match self.with(read) {
                 Ok(step) => step,
                 Err(error) if error.is_damage() => {
                     report.unreadable = Some(error.to_string());
@@ -148,6 +172,6 @@ impl Store for Framed {
 
     fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         check_key(key)?;
-        self.engine.get(DEFAULT_SPACE, key)
+        self.with(|engine| engine.get(DEFAULT_SPACE, key))
     }
 }

@@ -306,8 +306,13 @@ impl Catalogue {
         change: impl FnOnce(&mut SessionRecord),
     ) -> Result<SessionRecord, CatalogueError> {
         let id = manifest.manifest().session;
+        let before = self.store.scan(&key(b'm', id, &[]), &after(key(b'm', id, &[])), PAGE)?;
         self.update_with(id, |record, batch| {
             change(record);
+            // One that was longer would leave its end behind.
+            for (part, _) in &before {
+                batch.delete(part.clone());
+            }
             for (part, bytes) in (0u32..).zip(manifest.as_bytes().chunks(MANIFEST_PART_BYTES)) {
                 batch.put(key(b'm', id, &part.to_be_bytes()), bytes.to_vec());
             }

@@ -148,6 +148,12 @@ impl Stream {
         }
     }
 
+    /// Waits until fragments are lost because their owner is slow; says whether that came within
+    /// `timeout`. They are declared by the next event that fits.
+    pub fn wait_behind(&self, timeout: Duration) -> bool {
+        self.shared.delivery.wait_behind(timeout)
+    }
+
     /// Whether nothing more can come than what is already queued.
     pub fn is_over(&self) -> bool {
         self.shared.delivery.is_over()

@@ -121,8 +121,9 @@ pub struct Recording {
 /// Starts to record.
 ///
 /// # Errors
-/// When the session cannot be opened in the archive, or its identifier was used before. A source that cannot be opened is not an error
-/// here: it is tried again, or ends the recording, as configured.
+/// When the session cannot be opened in the archive, or its identifier was used before. A source
+/// that cannot be opened is not an error here: it is tried again, or ends the recording, as
+/// configured.
 pub fn start(
     archive: Arc<Archive>,
     anchor: Arc<dyn Anchor>,

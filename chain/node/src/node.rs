@@ -10,7 +10,7 @@ use lucid_chain::{AnchorProof, Block, Genesis, Transaction, TxId, ValidatorSet};
 use lucid_evidence::{Hash, PublicKey, SessionId, SigningKey};
 use lucid_store::Store;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -174,12 +174,64 @@ pub enum SessionStatus {
 /// A running node. Clones share it.
 #[derive(Clone)]
 pub struct Node {
-    core: Arc<Core>,
+    live: Arc<RwLock<Live>>,
+    opening: Arc<Opening>,
     key: PublicKey,
-    clock: Clock,
-    requests: mpsc::Sender<Request>,
     blocks: broadcast::Sender<Arc<NewBlock>>,
+}
+
+/// What is made anew when a node that failed is opened again.
+#[derive(Clone)]
+struct Live {
+    core: Arc<Core>,
+    requests: mpsc::Sender<Request>,
     state: watch::Receiver<State>,
+}
+
+/// What opening a node takes.
+struct Opening {
+    store: Arc<dyn Store>,
+    genesis: Genesis,
+    key: Arc<SigningKey>,
+    config: Config,
+    shutdown: CancellationToken,
+}
+
+impl Opening {
+    async fn core(&self) -> Result<(Arc<Core>, OpenReport), NodeError> {
+        let (store, genesis) = (self.store.clone(), self.genesis.clone());
+        let keep = self.config.keep_empty_blocks.max(KEEP_EMPTY_BLOCKS_MIN);
+        let opened =
+            tokio::task::spawn_blocking(move || Core::open(store, genesis, keep, false)).await;
+        let (core, report) =
+            opened.unwrap_or_else(|error| Err(NodeError::Task(error.to_string())))?;
+        for problem in &report.damaged {
+            tracing::warn!(problem, "damage in the chain database, done without");
+        }
+        let (validators, key) = (core.tip().ledger.validators().clone(), self.key.public());
+        if validators.keys() != [key] {
+            return Err(NodeError::NotAlone { key, validators: validators.count() });
+        }
+        Ok((Arc::new(core), report))
+    }
+
+    /// Drives an opened chain.
+    fn drive(&self, core: Arc<Core>, blocks: &broadcast::Sender<Arc<NewBlock>>) -> Live {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let (state, state_receiver) = watch::channel(State::Running);
+        let solo = Solo {
+            core: core.clone(),
+            key: self.key.clone(),
+            clock: self.config.clock.clone(),
+            production: self.config.production,
+            requests: receiver,
+            blocks: blocks.clone(),
+            state,
+            shutdown: self.shutdown.clone(),
+        };
+        tokio::spawn(solo.run());
+        Live { core, requests, state: state_receiver }
+    }
 }
 
 impl fmt::Debug for Node {
@@ -214,36 +266,44 @@ impl Node {
         config: Config,
         shutdown: CancellationToken,
     ) -> Result<(Node, OpenReport), NodeError> {
-        let keep = config.keep_empty_blocks.max(KEEP_EMPTY_BLOCKS_MIN);
-        let opened =
-            tokio::task::spawn_blocking(move || Core::open(store, genesis, keep, false)).await;
-        let (core, report) =
-            opened.unwrap_or_else(|error| Err(NodeError::Task(error.to_string())))?;
-        for problem in &report.damaged {
-            tracing::warn!(problem, "damage in the chain database, done without");
-        }
-        let (core, public) = (Arc::new(core), key.public());
-        let validators = core.tip().ledger.validators().clone();
-        if validators.keys() != [public] {
-            return Err(NodeError::NotAlone { key: public, validators: validators.count() });
-        }
-        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let (public, key) = (key.public(), Arc::new(key));
+        let opening = Opening { store, genesis, key, config, shutdown };
+        let (core, report) = opening.core().await?;
         let (blocks, _) = broadcast::channel(SUBSCRIPTION_BLOCKS);
-        let (state, state_receiver) = watch::channel(State::Running);
-        let solo = Solo {
-            core: core.clone(),
-            key: Arc::new(key),
-            clock: config.clock.clone(),
-            production: config.production,
-            requests: receiver,
-            blocks: blocks.clone(),
-            state,
-            shutdown,
-        };
-        tokio::spawn(solo.run());
-        let clock = config.clock;
-        let node = Node { core, key: public, clock, requests, blocks, state: state_receiver };
+        let live = Arc::new(RwLock::new(opening.drive(core, &blocks)));
+        let node = Node { live, opening: Arc::new(opening), key: public, blocks };
         Ok((node, report))
+    }
+
+    /// Opens a node that failed again, over the same database, which its owner has opened anew.
+    /// Clones and subscribers go on with it. What waited for a block is to be submitted again. Does
+    /// nothing to a node that has not failed.
+    ///
+    /// # Errors
+    /// As [`Node::start`], and when a block that was final is not there any more: that would be
+    /// another history, and this one is not replaced.
+    pub async fn reopen(&self) -> Result<(), NodeError> {
+        let State::Failed(_) = self.state() else { return Ok(()) };
+        let height = self.live().core.tip().ledger.height();
+        let store = self.opening.store.clone();
+        let found = tokio::task::spawn_blocking(move || genesis(&store)).await;
+        let found = found.unwrap_or_else(|error| Err(NodeError::Task(error.to_string())))?;
+        if found.as_ref() != Some(&self.opening.genesis) {
+            return Err(NodeError::Missing { what: "the genesis of this chain".into() });
+        }
+        let (core, report) = self.opening.core().await?;
+        if report.height < height {
+            let what = format!("block {height}, which was final; {} is the last", report.height);
+            return Err(NodeError::Missing { what });
+        }
+        let live = self.opening.drive(core, &self.blocks);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        tracing::info!(height = report.height, "the chain node is open again");
+        Ok(())
+    }
+
+    fn live(&self) -> Live {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// This node's key, which is the device key.
@@ -253,12 +313,12 @@ impl Node {
 
     /// The genesis hash, which names the chain in transactions.
     pub fn chain(&self) -> Hash {
-        *self.core.tip().ledger.chain()
+        *self.live().core.tip().ledger.chain()
     }
 
     /// The ledger after the last block: sessions, nodes, credits, parameters, proposals.
     pub fn ledger(&self) -> Arc<Ledger> {
-        self.core.tip().ledger
+        self.live().core.tip().ledger
     }
 
     /// Takes a transaction for one of the next blocks. It is durable only once it is in one; see
@@ -270,22 +330,22 @@ impl Node {
         if self.has_stopped() {
             return Err(SubmitError::Stopped);
         }
-        self.core.submit(tx)
+        self.live().core.submit(tx)
     }
 
     /// How many checkpoints the closing of `session` must count if it is submitted now: those in
     /// blocks and those waiting. None if the session is not open, or its closing waits already.
     pub fn checkpoints(&self, session: &SessionId) -> Option<u64> {
-        self.core.checkpoints(session)
+        self.live().core.checkpoints(session)
     }
 
     fn has_stopped(&self) -> bool {
-        matches!(*self.state.borrow(), State::Stopped | State::Failed(_))
+        matches!(*self.live().state.borrow(), State::Stopped | State::Failed(_))
     }
 
     /// The head of the chain.
     pub fn head(&self) -> Head {
-        let tip = self.core.tip();
+        let tip = self.live().core.tip();
         let ledger = &tip.ledger;
         Head {
             genesis: *ledger.chain(),
@@ -295,8 +355,8 @@ impl Node {
             time_us: ledger.time_us(),
             witnesses: tip.certificate.map_or(0, |certificate| certificate.signatures.len()),
             validators: ledger.signers().clone(),
-            clock_behind_us: ledger.time_us().saturating_sub((self.clock)()),
-            waiting: self.core.waiting(),
+            clock_behind_us: ledger.time_us().saturating_sub((self.opening.config.clock)()),
+            waiting: self.live().core.waiting(),
         }
     }
 
@@ -305,7 +365,7 @@ impl Node {
     /// # Errors
     /// When it was empty and is no longer kept ([`NodeError::Forgotten`]), or cannot be read.
     pub fn block(&self, height: u64) -> Result<Option<Block>, NodeError> {
-        let chain = self.core.committed();
+        let chain = self.live().core.committed();
         if height == 0 || height >= chain.below {
             return Ok(None);
         }
@@ -314,7 +374,7 @@ impl Node {
 
     /// The transaction with this id, if it is in a block.
     pub fn transaction(&self, id: &TxId) -> Result<Option<Included>, NodeError> {
-        let chain = self.core.committed();
+        let chain = self.live().core.committed();
         let Some((height, place)) = chain.place(id)? else { return Ok(None) };
         let block = chain.block(height)?;
         let transaction = block.transactions.get(place as usize).cloned();
@@ -331,14 +391,14 @@ impl Node {
         if let Some(open) = ledger.sessions().get(session) {
             return Ok(Some(SessionStatus::Open(open.clone())));
         }
-        let closed = self.core.committed().closed_session(session)?;
+        let closed = self.live().core.committed().closed_session(session)?;
         Ok(closed.map(SessionStatus::Closed))
     }
 
     /// The proof that a session stands on this chain, by the last block's certificate: its opening,
     /// checkpoints, closing and tombstone, as far as there are any.
     pub fn prove(&self, session: &SessionId) -> Result<AnchorProof, NodeError> {
-        self.core.prove(session)
+        self.live().core.prove(session)
     }
 
     /// Follows new blocks. Whoever falls behind by more than [`SUBSCRIPTION_BLOCKS`] is told how
@@ -355,13 +415,13 @@ impl Node {
         let id = *id;
         // Subscribed first, so that no block slips through between looking and waiting.
         let mut blocks = self.subscribe();
-        let mut state = self.state.clone();
+        let mut state = self.live().state;
         loop {
             if let Some(included) = self.look_up(id).await? {
                 return Ok(included);
             }
             let stopped = self.has_stopped();
-            if !stopped && !self.core.is_waiting(&id) {
+            if !stopped && !self.live().core.is_waiting(&id) {
                 // It may have gone into a block between the two looks.
                 return self.look_up(id).await?.ok_or(WaitError::Unknown { id });
             }
@@ -393,13 +453,13 @@ impl Node {
     /// Makes a block at once with everything that waits, whatever the interval.
     pub async fn produce_now(&self) -> Result<Arc<NewBlock>, NodeError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(answer).await.map_err(|_| NodeError::Stopped)?;
+        self.live().requests.send(answer).await.map_err(|_| NodeError::Stopped)?;
         answered.await.unwrap_or(Err(NodeError::Stopped))
     }
 
     /// How the node is.
     pub fn state(&self) -> State {
-        self.state.borrow().clone()
+        self.live().state.borrow().clone()
     }
 
     /// Waits until the node has stopped, after a shutdown or because it cannot go on.
@@ -407,7 +467,7 @@ impl Node {
     /// # Errors
     /// Why it cannot go on.
     pub async fn stopped(&self) -> Result<(), NodeError> {
-        let mut state = self.state.clone();
+        let mut state = self.live().state;
         let ended =
             state.wait_for(|state| matches!(state, State::Stopped | State::Failed(_))).await;
         match ended.as_deref() {

@@ -170,6 +170,7 @@ async fn take_up(archive: &Arc<Archive>, anchoring: &Arc<Anchoring>) -> Result<(
     let (archive, anchoring) = (Arc::clone(archive), Arc::clone(anchoring));
     let work = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let quiet: Observer = Arc::new(|_| {});
+        anchoring.renew_lost()?;
         for (id, error) in recovery::recover_all(&archive, &*anchoring, &quiet)?.failed {
             tracing::error!(session = %id, %error, "a session of an earlier run stays open");
         }

@@ -24,6 +24,7 @@ use super::sessions::blocking;
 use super::time::{Rfc3339, now_us};
 use crate::auth::SignedIn;
 use crate::events::Topic;
+use crate::quarantine::Quarantined;
 use crate::supervisor::{ComponentState, Reporter};
 use crate::view::GapView;
 
@@ -75,8 +76,11 @@ struct Disk {
 
 #[derive(Clone, Serialize, ToSchema)]
 struct QuarantinedView {
+    /// What was put aside, why, and where it is.
     what: String,
+    /// A recording it touches; null where none is known.
     session_id: Option<String>,
+    /// The time of the recording that it touches; null where that is not known.
     from: Option<Rfc3339>,
     to: Option<Rfc3339>,
 }
@@ -185,7 +189,7 @@ fn assemble(app: &App) -> Result<EvidenceHealth, ArchiveError> {
             problems.push(error(format!("component {} failed: {why}", component.name)));
         }
     }
-    let quarantined = quarantined(app);
+    let quarantined = quarantined(app)?;
     if !quarantined.is_empty() {
         problems.push(error("damaged data was put aside"));
     }
@@ -302,14 +306,14 @@ fn disk(app: &App, day: &Day) -> Disk {
     Disk { free_bytes, total_bytes, days_left }
 }
 
-fn quarantined(app: &App) -> Vec<QuarantinedView> {
-    let view = |what: &String| QuarantinedView {
-        what: what.clone(),
-        session_id: None,
-        from: None,
-        to: None,
+fn quarantined(app: &App) -> Result<Vec<QuarantinedView>, ArchiveError> {
+    let view = |one: Quarantined| QuarantinedView {
+        what: one.what,
+        session_id: one.session.map(|id| id.to_string()),
+        from: one.wall_us.map(|(from, _)| Rfc3339::from_us(from)),
+        to: one.wall_us.map(|(_, to)| Rfc3339::from_us(to)),
     };
-    app.quarantined.iter().map(view).collect()
+    Ok(app.quarantine.look(&app.archive)?.into_iter().map(view).collect())
 }
 
 fn error(text: impl Into<String>) -> Trouble {

@@ -44,6 +44,7 @@ use crate::exports::Exports;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
+use crate::quarantine::Quarantine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
@@ -98,8 +99,8 @@ pub struct Shared {
     pub pulse: Arc<Pulse>,
     /// Bundles for download.
     pub exports: Arc<Exports>,
-    /// What was put aside as damaged when the data directory was opened.
-    pub quarantined: Vec<String>,
+    /// What was put aside as damaged.
+    pub quarantine: Quarantine,
     /// Bytes the sessions of each source take, as last counted.
     pub used: Mutex<HashMap<String, u64>>,
     /// Held while an uploaded bundle is verified.
@@ -142,8 +143,8 @@ pub struct Parts {
     pub sources: Arc<Sources>,
     /// Board, cameras, encoder.
     pub machine: Machine,
-    /// What was put aside as damaged when the data directory was opened.
-    pub quarantined: Vec<String>,
+    /// What was put aside as damaged.
+    pub quarantine: Quarantine,
 }
 
 impl Parts {
@@ -162,7 +163,7 @@ impl Parts {
             recordings: Arc::clone(&core.recordings),
             pulse: Arc::clone(&core.pulse),
             exports: Arc::clone(&core.exports),
-            quarantined: self.quarantined,
+            quarantine: self.quarantine,
             used: Mutex::default(),
             verifying: Arc::new(Semaphore::new(1)),
             lists: sessions::Lists::default(),

@@ -154,7 +154,9 @@ pub fn session_view(app: &App, record: &SessionRecord) -> Result<SessionView, Ar
         view.duration_s = open.stream_end_us as f64 / 1e6;
         view.bytes += open.init_bytes + open.fragments.iter().map(|f| f.bytes).sum::<u64>();
     }
-    if let Some(anchored) = &mut view.anchored {
+    // A height of a chain that is lost says nothing on this one.
+    let known = || matches!(app.node.session(&record.id), Ok(Some(_)));
+    if let Some(anchored) = view.anchored.as_mut().filter(|_| known()) {
         let place = super::chain::place(&app.node, anchored.height);
         if let Some((time_us, witnesses, validators)) = place {
             anchored.time = Some(Rfc3339::from_us(time_us));
