@@ -1,61 +1,17 @@
 //! A connection to a desktop's X server that can be waited on together with an order to stop.
 
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use x11rb::connection::Connection as _;
-use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
+use x11rb::errors::ConnectionError;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::Window;
-use x11rb::rust_connection::{DefaultStream, RustConnection};
+use x11rb::rust_connection::RustConnection;
 
+use crate::server::xconnection::{XError, connect};
 use crate::session::RunningDesktop;
-
-/// The one protocol X servers use on this machine.
-const COOKIE: &[u8] = b"MIT-MAGIC-COOKIE-1";
-
-/// Why a desktop's X server cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DisplayError {
-    /// Its socket does not answer.
-    #[error("display :{display} cannot be reached")]
-    Socket {
-        /// The display.
-        display: u16,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It does not let us in.
-    #[error("display :{display} refuses the connection")]
-    Connect {
-        /// The display.
-        display: u16,
-        /// What it says.
-        #[source]
-        source: Box<ConnectError>,
-    },
-    /// It refuses a request, or is gone.
-    #[error("display :{display} does not answer")]
-    Request {
-        /// The display.
-        display: u16,
-        /// What it says.
-        #[source]
-        source: Box<ReplyError>,
-    },
-    /// No thread, or nothing to stop it with.
-    #[error("no thread for display :{display}")]
-    Thread {
-        /// The display.
-        display: u16,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-}
 
 /// Tells a thread that waits to stop. Readable once it was told.
 #[derive(Debug)]
@@ -93,16 +49,8 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    pub(crate) fn connect(desktop: &RunningDesktop) -> Result<Self, DisplayError> {
-        let display = desktop.display;
-        let socket = |source| DisplayError::Socket { display, source };
-        let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{display}")).map_err(socket)?;
-        let (stream, _) = DefaultStream::from_unix_stream(stream).map_err(socket)?;
-        let cookie = desktop.cookie.to_vec();
-        let protocol = if cookie.is_empty() { Vec::new() } else { COOKIE.to_vec() };
-        let server = RustConnection::connect_to_stream_with_auth_info(stream, 0, protocol, cookie)
-            .map_err(|source| DisplayError::Connect { display, source: Box::new(source) })?;
-        let root = server.setup().roots.first().map_or(x11rb::NONE, |screen| screen.root);
+    pub(crate) fn connect(desktop: &RunningDesktop) -> Result<Self, XError> {
+        let (server, root) = connect(desktop)?;
         Ok(Display { server, root })
     }
 

@@ -12,10 +12,11 @@
 pub mod controller;
 pub mod credential;
 pub mod desktop;
-pub mod display;
+mod display;
 pub mod event;
 pub mod monitor;
 pub mod policy;
+pub mod secrecy;
 pub mod server;
 pub mod session;
 pub mod windows;

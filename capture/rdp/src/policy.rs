@@ -6,7 +6,7 @@
 
 mod in_force;
 
-pub use in_force::{PolicyInForce, Void};
+pub use in_force::{BrokenChain, GrantChain, PolicyInForce, Void};
 
 use lucid_evidence::Hash;
 use lucid_evidence::cbor::{CborError, Decoder, Encoder};

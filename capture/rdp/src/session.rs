@@ -17,6 +17,7 @@ use crate::controller::ClientId;
 use crate::event::EventKind;
 use crate::monitor::Counters;
 use crate::policy::Policy;
+use crate::secrecy::Secrecy;
 
 /// Where a client knocked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,6 +71,8 @@ pub struct RunningDesktop {
     /// desktop's programs and this process both can write, under the same path. None for no files,
     /// whatever the policy says.
     pub files: Option<PathBuf>,
+    /// Whether what is typed into it is likely a secret.
+    pub secrecy: Arc<Secrecy>,
 }
 
 impl std::fmt::Debug for RunningDesktop {

@@ -1,4 +1,5 @@
-//! Which window the worker looks at: its title and its program, as events of the session.
+//! Which window the worker looks at: its title and its program, as events of the session; and
+//! whether a program holds the keyboard for itself.
 //!
 //! A window manager says which window is active (`_NET_ACTIVE_WINDOW`, [EWMH]); without one it is
 //! the window that has the focus, or the one under the pointer where the focus follows that. Titles
@@ -7,7 +8,6 @@
 //! [EWMH]: https://specifications.freedesktop.org/wm-spec/latest/
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,10 @@ use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, NotifyMode, Window,
 };
 
-use crate::display::{Display, DisplayError, Stop, Waited};
+use crate::display::{Display, Stop, Waited};
 use crate::event::{APPLICATION_MAX_BYTES, EventKind, TEXT_MAX_BYTES};
+use crate::secrecy::Secrecy;
+use crate::server::xconnection::XError;
 use crate::session::{EventSink, RunningDesktop};
 
 /// Shortest time between two looks: a title that changes faster is told as it is then.
@@ -49,7 +51,6 @@ struct Look {
 #[derive(Debug)]
 pub struct WindowWatcher {
     stop: Arc<Stop>,
-    grabbed: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,17 +59,15 @@ impl WindowWatcher {
     ///
     /// # Errors
     /// When the desktop cannot be reached.
-    pub fn start(
-        desktop: &RunningDesktop,
-        events: Arc<dyn EventSink>,
-    ) -> Result<Self, DisplayError> {
+    pub fn start(desktop: &RunningDesktop, events: Arc<dyn EventSink>) -> Result<Self, XError> {
         let number = desktop.display;
-        let no_thread = |source| DisplayError::Thread { display: number, source };
+        let what = "watch windows of";
+        let no_thread = |source| XError::Thread { display: number, what, source };
         let stop = Arc::new(Stop::new().map_err(no_thread)?);
-        let grabbed = Arc::new(AtomicBool::new(false));
         let display = Display::connect(desktop)?;
-        let refused = |source| DisplayError::Request { display: number, source: Box::new(source) };
-        let mut watch = Watch::begin(display, grabbed.clone()).map_err(refused)?;
+        let what = "let windows be watched";
+        let refused = |source| XError::Request { display: number, what, source };
+        let mut watch = Watch::begin(display, desktop.secrecy.clone()).map_err(refused)?;
         let told = stop.clone();
         let thread = std::thread::Builder::new()
             .name(format!("windows :{number}"))
@@ -78,13 +77,7 @@ impl WindowWatcher {
                 }
             })
             .map_err(no_thread)?;
-        Ok(WindowWatcher { stop, grabbed, thread: Some(thread) })
-    }
-
-    /// Whether a program holds the keyboard for itself, as programs that ask for a password, screen
-    /// locks and menus do.
-    pub fn keyboard_grab(&self) -> Arc<AtomicBool> {
-        self.grabbed.clone()
+        Ok(WindowWatcher { stop, thread: Some(thread) })
     }
 }
 
@@ -100,18 +93,18 @@ impl Drop for WindowWatcher {
 struct Watch {
     display: Display,
     atoms: Atoms,
-    grabbed: Arc<AtomicBool>,
+    secrecy: Arc<Secrecy>,
     told: Option<Look>,
 }
 
 impl Watch {
-    fn begin(display: Display, grabbed: Arc<AtomicBool>) -> Result<Self, ReplyError> {
+    fn begin(display: Display, secrecy: Arc<Secrecy>) -> Result<Self, ReplyError> {
         let atoms = Atoms::new(&display.server)?.reply()?;
         let masks = EventMask::PROPERTY_CHANGE | EventMask::SUBSTRUCTURE_NOTIFY;
         let masks = ChangeWindowAttributesAux::new().event_mask(masks);
         display.server.change_window_attributes(display.root, &masks)?.check()?;
         let there = display.server.query_tree(display.root)?.reply()?.children;
-        let watch = Watch { display, atoms, grabbed, told: None };
+        let watch = Watch { display, atoms, secrecy, told: None };
         for window in there.into_iter().take(WINDOWS_MAX) {
             watch.watch(window)?;
         }
@@ -161,8 +154,8 @@ impl Watch {
             }
             Event::FocusIn(focus) | Event::FocusOut(focus) => {
                 match focus.mode {
-                    NotifyMode::GRAB => self.grabbed.store(true, Ordering::Relaxed),
-                    NotifyMode::UNGRAB => self.grabbed.store(false, Ordering::Relaxed),
+                    NotifyMode::GRAB => self.secrecy.keyboard_held(true),
+                    NotifyMode::UNGRAB => self.secrecy.keyboard_held(false),
                     _ => {}
                 }
                 true

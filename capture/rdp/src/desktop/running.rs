@@ -31,6 +31,7 @@ use super::xauthority::{self, COOKIE_BYTES};
 use super::xserver::{ServerKind, XServer, XServerError, XServerOptions};
 use super::{Definition, DefinitionError, PATH, launcher};
 use crate::monitor::{Look, Monitor};
+use crate::secrecy::Secrecy;
 use crate::session::RunningDesktop;
 
 /// The pause before the first new start; each further one doubles it.
@@ -422,6 +423,8 @@ impl Keeper {
         members.users.extend(identity.server.map(|ids| ids.uid));
         let Definition { name, width, height, .. } = &setup.definition;
         let side = |pixels: &u32| u16::try_from(*pixels).unwrap_or(u16::MAX);
+        let daemon = rustix::process::geteuid().as_raw();
+        let user = identity.session.map_or(daemon, |ids| ids.uid);
         let desktop = RunningDesktop {
             display: server.number(),
             cookie: Zeroizing::new(cookie.to_vec()),
@@ -429,6 +432,7 @@ impl Keeper {
             width: side(width),
             height: side(height),
             files: Some(setup.places.transfers()),
+            secrecy: Arc::new(Secrecy::of_user(user)),
         };
         *self.shared.life() = Some(Life { desktop, members: members.clone() });
         Ok(Started { server, session, session_members, members })

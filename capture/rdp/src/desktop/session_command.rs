@@ -24,7 +24,9 @@ pub fn default_command(is_found: impl Fn(&str) -> bool) -> Result<String, NoTerm
     let first = |names: &[&'static str]| names.iter().copied().find(|name| is_found(name));
     let terminal = first(&TERMINALS).ok_or(NoTerminal)?;
     Ok(match (first(&WINDOW_MANAGERS), terminal) {
-        (Some(manager), terminal) => format!("{terminal} & exec {manager}"),
+        // A window that is there before its manager does not get the focus.
+        (Some("openbox"), terminal) => format!("exec openbox --startup {terminal}"),
+        (Some(manager), terminal) => format!("(sleep 1; exec {terminal}) & exec {manager}"),
         (None, "xterm") => "exec xterm -fullscreen".to_owned(),
         (None, terminal) => format!("exec {terminal}"),
     })
@@ -37,8 +39,8 @@ mod tests {
     #[test]
     fn the_default_takes_what_is_there_and_names_what_is_missing() {
         let with = |installed: &'static [&str]| default_command(|name| installed.contains(&name));
-        assert_eq!(with(&["openbox", "twm", "xterm"]).unwrap(), "xterm & exec openbox");
-        assert_eq!(with(&["twm", "lxterminal"]).unwrap(), "lxterminal & exec twm");
+        assert_eq!(with(&["openbox", "twm", "xterm"]).unwrap(), "exec openbox --startup xterm");
+        assert_eq!(with(&["twm", "lxterminal"]).unwrap(), "(sleep 1; exec lxterminal) & exec twm");
         assert_eq!(with(&["xterm"]).unwrap(), "exec xterm -fullscreen");
         assert_eq!(with(&["openbox"]), Err(NoTerminal));
         assert!(NoTerminal.to_string().contains("openbox xterm"));

@@ -121,7 +121,8 @@ impl ClipboardKind {
 /// One key that was pressed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stroke {
-    /// When, microseconds after the event's time.
+    /// When, microseconds after the first of its event, which was told at most a second after its
+    /// last.
     pub after_us: u32,
     /// The X keysym.
     pub keysym: u32,
@@ -158,6 +159,15 @@ pub enum EventKind {
         /// Its hash, the one anchored.
         hash: Hash,
         /// Its encoding, so that whoever opens the recording can read it.
+        encoding: Vec<u8>,
+    },
+    /// A grant put another policy in force. Told after the approval that is its reason.
+    PolicyChanged {
+        /// The hash of the policy that was in force before.
+        before: Hash,
+        /// The hash of the one that is now.
+        hash: Hash,
+        /// Its encoding.
         encoding: Vec<u8>,
     },
     /// Requests outside the policy, dropped and counted.
@@ -203,7 +213,8 @@ pub enum EventKind {
     Keys {
         /// How many were pressed.
         count: u64,
-        /// Of these, pressed while "do not record keys" was on.
+        /// Of these, pressed while "do not record keys" was on, or while it looked as if a
+        /// password was asked for.
         hidden: u64,
         /// Which, if the policy records them; never those hidden.
         strokes: Vec<Stroke>,
@@ -282,6 +293,7 @@ impl EventKind {
             EventKind::Resized { .. } => 13,
             EventKind::Alert { .. } => 14,
             EventKind::Lost { .. } => 15,
+            EventKind::PolicyChanged { .. } => 16,
         }
     }
 
@@ -291,6 +303,7 @@ impl EventKind {
             EventKind::Connection { .. } => "connection",
             EventKind::State { .. } => "state",
             EventKind::Policy { .. } => "policy",
+            EventKind::PolicyChanged { .. } => "policy_changed",
             EventKind::Refused { .. } => "refused",
             EventKind::Approval { .. } => "approval",
             EventKind::NoticeShown { .. } => "notice_shown",
@@ -327,6 +340,7 @@ impl EventKind {
             EventKind::File { direction, name, .. } => vec![direction.as_str(), name],
             EventKind::Alert { what } => vec![what],
             EventKind::Policy { .. }
+            | EventKind::PolicyChanged { .. }
             | EventKind::NoticeShown { .. }
             | EventKind::Keys { .. }
             | EventKind::Redaction { .. }
@@ -348,6 +362,9 @@ impl EventKind {
             }
             EventKind::Policy { hash, encoding } => {
                 e.array(2).bytes(hash.as_bytes()).bytes(encoding);
+            }
+            EventKind::PolicyChanged { before, hash, encoding } => {
+                e.array(3).bytes(before.as_bytes()).bytes(hash.as_bytes()).bytes(encoding);
             }
             EventKind::Refused { capability, denial, count } => {
                 e.array(3).uint(capability.code()).uint(code(&Denial::ALL, denial)).uint(*count);
@@ -402,7 +419,7 @@ impl EventKind {
         let fields = match kind {
             1 | 5 | 9 | 14 | 15 => 1,
             2 | 6 | 7 | 13 => 2,
-            3 | 8 | 10 => 3,
+            3 | 8 | 10 | 16 => 3,
             0 | 4 | 11 | 12 => 4,
             other => return Err(d.value_error("event.kind", format!("unknown kind {other}"))),
         };
@@ -415,11 +432,11 @@ impl EventKind {
                 reason: text(d, "event.connection.reason")?,
             },
             1 => EventKind::State { state: of(d, "event.state", &State::ALL)? },
-            2 => EventKind::Policy {
+            2 => EventKind::Policy { hash: d.hash("event.policy.hash")?, encoding: policy(d)? },
+            16 => EventKind::PolicyChanged {
+                before: d.hash("event.policy.before")?,
                 hash: d.hash("event.policy.hash")?,
-                encoding: d
-                    .bytes("event.policy.encoding", crate::policy::POLICY_MAX_BYTES)?
-                    .to_vec(),
+                encoding: policy(d)?,
             },
             3 => EventKind::Refused {
                 capability: of(d, "event.refused.capability", &Capability::ALL)?,
@@ -468,6 +485,11 @@ impl EventKind {
             _ => EventKind::Lost { count: d.u64("event.lost.count")? },
         })
     }
+}
+
+fn policy(d: &mut Decoder<'_>) -> Result<Vec<u8>, CborError> {
+    let most = crate::policy::POLICY_MAX_BYTES;
+    Ok(d.bytes("event.policy.encoding", most)?.to_vec())
 }
 
 fn keys(d: &mut Decoder<'_>) -> Result<EventKind, CborError> {

@@ -48,6 +48,7 @@ fn one_of_each() -> Vec<EventKind> {
         EventKind::Resized { width: 1280, height: 720 },
         EventKind::Alert { what: "memory: 512 MiB of 512 MiB".into() },
         EventKind::Lost { count: 1 },
+        EventKind::PolicyChanged { before: hash, hash, encoding: Policy::default().encode() },
     ]
 }
 

@@ -114,7 +114,7 @@ fn what_is_out_of_range_is_named() {
 #[test]
 fn a_changed_policy_voids_the_session_and_a_grant_does_not() {
     let mut force = PolicyInForce::new(full(), full().hash()).unwrap();
-    force.grant(Capability::Audio);
+    let _ = force.grant(Capability::Audio);
     assert_eq!(force.check(&full()), Ok(()));
     let changed = Policy { observers: 3, ..full() };
     let void = force.check(&changed).unwrap_err();

@@ -15,9 +15,10 @@ use super::channels::dynamic::{self, Dynamic, DynamicError, Dynamics, Told};
 use super::channels::{Channels, Static};
 use super::display;
 use super::gate::{Gate, PointerUse};
+use super::hands::Hands;
 use super::handshake::Entered;
 use super::input::Input;
-use super::keyboard::Keyboard;
+use super::keylog::Key;
 use super::message::{self, Message};
 use super::notice::{Answer, Notice};
 use super::outgoing::{self, Frame, Outbox};
@@ -49,7 +50,7 @@ pub async fn serve(entered: Entered) {
     let session = Session {
         gate: Gate::new(policy, admission.observer, 0),
         notice: notice(&admission),
-        keyboard: None,
+        hands: None,
         accepted: accepted(&result.capabilities),
         wishes: Arc::default(),
         outbox,
@@ -77,7 +78,7 @@ fn notice(admission: &Admission) -> Notice {
         &admission.user,
         &admission.recorded_by,
         admission.session,
-        admission.policy.borrow().hash(),
+        &admission.policy.borrow(),
     )
 }
 
@@ -95,7 +96,7 @@ struct Session {
     gate: Gate,
     notice: Notice,
     /// Only while the desktop is shown.
-    keyboard: Option<Keyboard>,
+    hands: Option<Hands>,
     accepted: Accepted,
     wishes: Arc<Wishes>,
     outbox: Outbox,
@@ -153,7 +154,11 @@ impl Session {
                 },
                 changed = self.admission.policy.changed() => match changed {
                     Ok(()) => {
-                        self.gate.replace(self.admission.policy.borrow_and_update().clone());
+                        let policy = self.admission.policy.borrow_and_update().clone();
+                        if let Some(hands) = &mut self.hands {
+                            hands.granted(self.gate.policy(), &policy);
+                        }
+                        self.gate.replace(policy);
                         Ok(())
                     }
                     Err(_) => Err(Ended::Ordered),
@@ -185,7 +190,13 @@ impl Session {
     }
 
     fn report(&mut self) {
+        if let Some(hands) = &mut self.hands {
+            hands.report(self.admission.events.as_ref());
+        }
         for event in self.gate.report() {
+            if let Some(hands) = &mut self.hands {
+                hands.refused(&event);
+            }
             self.admission.events.record(event);
         }
     }
@@ -231,8 +242,8 @@ impl Session {
             return Ok(());
         }
         if !self.admission.observer {
-            match Keyboard::connect(&self.admission.desktop) {
-                Ok(keyboard) => self.keyboard = Some(keyboard),
+            match Hands::connect(&self.admission.desktop, self.gate.policy()) {
+                Ok(hands) => self.hands = Some(hands),
                 Err(error) => {
                     tracing::warn!(%error, "desktop lost");
                     return Err(Ended::NoDesktop);
@@ -298,7 +309,13 @@ impl Session {
             };
         }
         let now_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let events = self.admission.events.as_ref();
+        let key = match &mut self.hands {
+            Some(hands) => hands.follow(input, events),
+            None => Key::Other,
+        };
         let passes = match input {
+            _ if key == Key::Hot => return Ok(()),
             Input::Key { down: true, .. } | Input::Unicode { down: true, .. } => self.gate.key(),
             // Letting go of what was never pressed is nothing to the keyboard.
             Input::Key { down: false, .. } | Input::Unicode { down: false, .. } => true,
@@ -307,8 +324,8 @@ impl Session {
             Input::Button { down: true, .. } => self.gate.pointer(PointerUse::Press, now_us),
             Input::Button { down: false, .. } => self.gate.pointer(PointerUse::Release, now_us),
         };
-        if let (true, Some(keyboard)) = (passes, &self.keyboard)
-            && !keyboard.send(input)
+        if let (true, Some(hands)) = (passes, &mut self.hands)
+            && !hands.send(input, key, now_us)
         {
             self.gate.overrun(match input {
                 Input::Key { .. } | Input::Unicode { .. } => Capability::Keyboard,

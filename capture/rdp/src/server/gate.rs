@@ -10,7 +10,6 @@ use crate::policy::{Capability, Denial, Policy};
 /// Counts what came since it was last told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
-    keys: u64,
     moves: u64,
     clicks: u64,
     wheel: u64,
@@ -56,6 +55,11 @@ impl Gate {
         gate
     }
 
+    /// The policy it holds to.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Another policy is in force.
     pub fn replace(&mut self, policy: Arc<Policy>) {
         let allowed_before = self.policy.mouse_per_s.is_some();
@@ -73,9 +77,6 @@ impl Gate {
     /// Whether a key that goes down reaches the desktop.
     pub fn key(&mut self) -> bool {
         let verdict = self.plain(Capability::Keyboard);
-        if verdict.is_ok() {
-            self.counts.keys += 1;
-        }
         self.pass(Capability::Keyboard, verdict)
     }
 
@@ -141,10 +142,7 @@ impl Gate {
     pub fn report(&mut self) -> Vec<EventKind> {
         let mut events = Vec::new();
         let counts = std::mem::take(&mut self.counts);
-        if counts.keys > 0 {
-            events.push(EventKind::Keys { count: counts.keys, hidden: 0, strokes: Vec::new() });
-        }
-        let Counts { moves, clicks, wheel, .. } = counts;
+        let Counts { moves, clicks, wheel } = counts;
         if moves + clicks + wheel > 0 {
             events.push(EventKind::Pointer { moves, clicks, wheel });
         }

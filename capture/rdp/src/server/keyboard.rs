@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use x11rb::connection::Connection as _;
 use x11rb::errors::ReplyError;
+use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
 use super::input::{Input, Utf16, keycode, keysym};
+use super::keylog::Layout;
 use super::xconnection::{self, XError};
 use crate::session::RunningDesktop;
 
@@ -25,6 +28,7 @@ const MOTION: u8 = 6;
 #[derive(Debug)]
 pub struct Keyboard {
     queue: SyncSender<Input>,
+    layout: Arc<Mutex<Layout>>,
 }
 
 impl Keyboard {
@@ -34,6 +38,7 @@ impl Keyboard {
     /// What is wrong with its X server.
     pub fn connect(desktop: &RunningDesktop) -> Result<Self, XError> {
         let mut hands = Hands::connect(desktop)?;
+        let layout = hands.layout.clone();
         let display = desktop.display;
         let (queue, inputs) = sync_channel(MAX_QUEUED);
         std::thread::Builder::new()
@@ -44,13 +49,26 @@ impl Keyboard {
                 }
             })
             .map_err(|source| XError::Thread { display, what: "hand input to", source })?;
-        Ok(Keyboard { queue })
+        Ok(Keyboard { queue, layout })
+    }
+
+    /// What keys mean in the desktop's layout now.
+    pub fn layout(&self) -> MutexGuard<'_, Layout> {
+        self.layout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands on an input. False when the desktop takes no more for the moment; it is dropped then.
     pub fn send(&self, input: Input) -> bool {
         !matches!(self.queue.try_send(input), Err(TrySendError::Full(_)))
     }
+}
+
+fn read_layout(server: &RustConnection) -> Result<Layout, ReplyError> {
+    let setup = server.setup();
+    let (first, last) = (setup.min_keycode, setup.max_keycode);
+    let mapping = server.get_keyboard_mapping(first, last - first + 1)?.reply()?;
+    let each = usize::from(mapping.keysyms_per_keycode).max(1);
+    Ok(Layout { first, each, keysyms: mapping.keysyms })
 }
 
 struct Hands {
@@ -62,6 +80,7 @@ struct Hands {
     /// Key codes without a meaning, lent to characters in turn, with what each has now.
     spare: Vec<(u8, u32)>,
     next_spare: usize,
+    layout: Arc<Mutex<Layout>>,
 }
 
 impl Hands {
@@ -73,18 +92,16 @@ impl Hands {
 
     fn on(server: RustConnection, root: Window) -> Result<Self, ReplyError> {
         server.xtest_get_version(2, 2)?.reply()?;
-        let setup = server.setup();
-        let (first, last) = (setup.min_keycode, setup.max_keycode);
-        let mapping = server.get_keyboard_mapping(first, last - first + 1)?.reply()?;
-        let each = usize::from(mapping.keysyms_per_keycode).max(1);
-        let meanings = mapping.keysyms.chunks(each);
-        let spare = (first..=last)
+        let layout = read_layout(&server)?;
+        let meanings = layout.keysyms.chunks(layout.each);
+        let spare = (layout.first..=u8::MAX)
             .zip(meanings)
             .filter(|(_, keysyms)| keysyms.iter().all(|keysym| *keysym == 0))
             .map(|(code, _)| (code, 0))
             .collect();
         let (keys, buttons) = Default::default();
-        Ok(Hands { server, root, keys, buttons, units: Utf16::default(), spare, next_spare: 0 })
+        let (units, layout) = (Utf16::default(), Arc::new(Mutex::new(layout)));
+        Ok(Hands { server, root, keys, buttons, units, spare, next_spare: 0, layout })
     }
 
     fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), ReplyError> {
@@ -95,6 +112,7 @@ impl Hands {
                 self.take(input)?;
             }
             self.server.flush()?;
+            self.follow_layout()?;
         }
         for code in std::mem::take(&mut self.keys) {
             self.fake(KEY_PRESS + 1, code, (0, 0))?;
@@ -104,6 +122,19 @@ impl Hands {
         }
         // Answered only when all before it is done.
         self.server.get_input_focus()?.reply()?;
+        Ok(())
+    }
+
+    /// Reads the keys' meanings again if the server said that they changed.
+    fn follow_layout(&self) -> Result<(), ReplyError> {
+        let mut changed = false;
+        while let Some(event) = self.server.poll_for_event()? {
+            changed |= matches!(event, Event::MappingNotify(_));
+        }
+        if changed {
+            let layout = read_layout(&self.server)?;
+            *self.layout.lock().unwrap_or_else(PoisonError::into_inner) = layout;
+        }
         Ok(())
     }
 

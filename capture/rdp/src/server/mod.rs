@@ -6,21 +6,24 @@
 //! [`Limits::handshakes`], and loses it to newcomers.
 
 mod activation;
+mod banner;
 pub mod capabilities;
 pub mod channels;
 mod connection;
 pub mod display;
 pub mod fastpath;
 pub mod gate;
+mod hands;
 mod handshake;
 pub mod input;
 mod keyboard;
+pub mod keylog;
 pub mod message;
 pub mod notice;
 mod outgoing;
 pub mod picture;
 mod screen;
-mod xconnection;
+pub mod xconnection;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

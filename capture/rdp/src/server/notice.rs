@@ -9,7 +9,9 @@ use embedded_graphics::text::{Baseline, Text};
 use lucid_evidence::{Hash, SessionId};
 
 use super::input::Input;
+use super::keylog::HOT_KEY;
 use super::picture::Pixels;
+use crate::policy::{KeyRecording, Policy};
 
 /// Longest name shown, characters.
 const NAME_CHARS: usize = 60;
@@ -49,9 +51,15 @@ impl Notice {
         user: &str,
         recorded_by: &str,
         session: SessionId,
-        policy: Hash,
+        policy: &Policy,
     ) -> Self {
-        let hash = policy.to_string();
+        let hash = policy.hash().to_string();
+        let (keys, hide) = match policy.record_keys {
+            KeyRecording::Counts => ("input counts,", String::new()),
+            KeyRecording::Strokes => {
+                ("THE KEYS YOU PRESS,", format!("{HOT_KEY} stops and starts recording keys."))
+            }
+        };
         let (first, second) = hash.split_at_checked(32).unwrap_or((&hash, ""));
         let lines = vec![
             "This session is recorded.".to_owned(),
@@ -63,9 +71,9 @@ impl Notice {
             format!("Policy       {first}"),
             format!("             {second}"),
             String::new(),
-            "Picture, input counts, window titles, clipboard and file".to_owned(),
-            "transfers are kept as evidence and cannot be changed later.".to_owned(),
-            String::new(),
+            format!("Picture, {keys} window titles, clipboard and"),
+            "file transfers are kept as evidence and cannot be changed later.".to_owned(),
+            hide,
             "Accept with Enter, decline with Esc.".to_owned(),
         ];
         Notice { lines }
@@ -167,7 +175,7 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    fn new(width: u16, height: u16) -> Self {
+    pub(super) fn new(width: u16, height: u16) -> Self {
         let pixels = usize::from(width) * usize::from(height);
         let pixel = [BACKGROUND.b(), BACKGROUND.g(), BACKGROUND.r(), 0];
         Canvas { width, height, bytes: pixel.repeat(pixels) }
@@ -212,9 +220,13 @@ impl DrawTarget for Canvas {
 mod tests {
     use super::*;
 
+    fn policy() -> Policy {
+        Policy { audio: true, ..Policy::default() }
+    }
+
     fn notice() -> Notice {
         let session = SessionId::new(1_700_000_000_000, [7; 10]);
-        Notice::new("bench", "an\u{202e}na", "Lucid at the lab", session, Hash::of(b"policy"))
+        Notice::new("bench", "an\u{202e}na", "Lucid at the lab", session, &policy())
     }
 
     #[test]
@@ -223,8 +235,13 @@ mod tests {
         for part in ["is recorded", "Lucid at the lab", "bench", "an?na"] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
-        let hash = Hash::of(b"policy").to_string();
+        let hash = policy().hash().to_string();
         assert!(text.contains(&hash[..32]) && text.contains(&hash[32..]));
+        assert!(text.contains("input counts") && !text.contains("KEYS"));
+        let policy = Policy { record_keys: KeyRecording::Strokes, ..policy() };
+        let session = SessionId::new(1, [7; 10]);
+        let text = Notice::new("bench", "anna", "Lucid", session, &policy).text();
+        assert!(text.contains("THE KEYS YOU PRESS") && text.contains(HOT_KEY));
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Stage {
                 name: "bench".into(),
                 width,
                 height,
+                secrecy: Arc::default(),
                 files: None,
             },
             policy: watch::Sender::new(Arc::new(policy)),

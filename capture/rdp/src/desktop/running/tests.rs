@@ -259,7 +259,7 @@ fn has(program: &str) -> bool {
 }
 
 #[test]
-fn the_default_session_shows_a_terminal() {
+fn the_default_session_shows_a_terminal_that_takes_what_is_typed() {
     let stage = Stage::new(7);
     let mut setup = stage.setup("", false);
     setup.definition.command = None;
@@ -270,12 +270,17 @@ fn the_default_session_shows_a_terminal() {
     let authority = setup.places.authority();
     let running = Running::start(setup).unwrap();
     let display = running.desktop().unwrap().display;
-    until(|| {
-        let mut search = Command::new("xdotool");
-        search.args(["search", "--onlyvisible", "--class", "xterm"]);
-        search.env("DISPLAY", format!(":{display}")).env("XAUTHORITY", &authority);
-        let Output { status, .. } = search.output().unwrap();
+    let xdotool = |args: &[&str]| {
+        let mut command = Command::new("xdotool");
+        command.args(args).env("DISPLAY", format!(":{display}")).env("XAUTHORITY", &authority);
+        let Output { status, .. } = command.output().unwrap();
         status.success()
+    };
+    until(|| xdotool(&["search", "--onlyvisible", "--class", "xterm"]));
+    // It has the focus without a click.
+    until(|| {
+        xdotool(&["type", "--delay", "20", "touch typed\n"]);
+        stage.home("typed").exists()
     });
     running.stop();
 }
