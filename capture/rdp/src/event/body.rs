@@ -244,6 +244,13 @@ pub enum EventKind {
         /// Its hash.
         hash: Hash,
     },
+    /// One side has something new on its clipboard that may go over; nothing went yet.
+    Offered {
+        /// Which way it may go.
+        direction: Direction,
+        /// What it is.
+        content: ClipboardKind,
+    },
     /// A file went over.
     File {
         /// Which way.
@@ -294,6 +301,7 @@ impl EventKind {
             EventKind::Alert { .. } => 14,
             EventKind::Lost { .. } => 15,
             EventKind::PolicyChanged { .. } => 16,
+            EventKind::Offered { .. } => 17,
         }
     }
 
@@ -314,6 +322,7 @@ impl EventKind {
             EventKind::Pointer { .. } => "pointer",
             EventKind::Clipboard { .. } => "clipboard",
             EventKind::File { .. } => "file",
+            EventKind::Offered { .. } => "offered",
             EventKind::Resized { .. } => "resized",
             EventKind::Alert { .. } => "alert",
             EventKind::Lost { .. } => "lost",
@@ -334,7 +343,8 @@ impl EventKind {
             }
             EventKind::NoticeAccepted { user, .. } => vec![user],
             EventKind::Window { title, application } => vec![title, application],
-            EventKind::Clipboard { direction, content, .. } => {
+            EventKind::Clipboard { direction, content, .. }
+            | EventKind::Offered { direction, content } => {
                 vec![direction.as_str(), content.as_str()]
             }
             EventKind::File { direction, name, .. } => vec![direction.as_str(), name],
@@ -399,6 +409,10 @@ impl EventKind {
                 e.array(4).bool(*direction == Direction::Out);
                 e.uint(code(&ClipboardKind::ALL, content)).uint(*bytes).bytes(hash.as_bytes());
             }
+            EventKind::Offered { direction, content } => {
+                e.array(2).bool(*direction == Direction::Out);
+                e.uint(code(&ClipboardKind::ALL, content));
+            }
             EventKind::File { direction, name, bytes, hash } => {
                 e.array(4).bool(*direction == Direction::Out).text(cut(name, NAME_MAX_BYTES));
                 e.uint(*bytes).bytes(hash.as_bytes());
@@ -418,7 +432,7 @@ impl EventKind {
     pub(super) fn decode(kind: u64, d: &mut Decoder<'_>) -> Result<Self, CborError> {
         let fields = match kind {
             1 | 5 | 9 | 14 | 15 => 1,
-            2 | 6 | 7 | 13 => 2,
+            2 | 6 | 7 | 13 | 17 => 2,
             3 | 8 | 10 | 16 => 3,
             0 | 4 | 11 | 12 => 4,
             other => return Err(d.value_error("event.kind", format!("unknown kind {other}"))),
@@ -482,6 +496,10 @@ impl EventKind {
                 height: d.u32("event.resized.height")?,
             },
             14 => EventKind::Alert { what: text(d, "event.alert.what")? },
+            17 => EventKind::Offered {
+                direction: direction(d, "event.offered.direction")?,
+                content: of(d, "event.offered.content", &ClipboardKind::ALL)?,
+            },
             _ => EventKind::Lost { count: d.u64("event.lost.count")? },
         })
     }

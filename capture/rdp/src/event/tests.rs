@@ -49,6 +49,7 @@ fn one_of_each() -> Vec<EventKind> {
         EventKind::Alert { what: "memory: 512 MiB of 512 MiB".into() },
         EventKind::Lost { count: 1 },
         EventKind::PolicyChanged { before: hash, hash, encoding: Policy::default().encode() },
+        EventKind::Offered { direction: Direction::Out, content: ClipboardKind::Image },
     ]
 }
 

@@ -11,8 +11,10 @@ use tokio::sync::watch;
 
 use super::activation::{Activation, ActivationError};
 use super::capabilities::{Accepted, accepted};
+use super::channels::chunk::ChunkError;
 use super::channels::dynamic::{self, Dynamic, DynamicError, Dynamics, Told};
 use super::channels::{Channels, Static};
+use super::clipboard::Effect;
 use super::display;
 use super::gate::{Gate, PointerUse};
 use super::hands::Hands;
@@ -24,6 +26,7 @@ use super::notice::{Answer, Notice};
 use super::outgoing::{self, Frame, Outbox};
 use super::picture::{Encoder, Part};
 use super::screen::{Screen, Wishes};
+use super::sharing::{self, Sharing};
 use crate::event::EventKind;
 use crate::policy::Capability;
 use crate::session::{Admission, Ended, Order};
@@ -61,6 +64,7 @@ pub async fn serve(entered: Entered) {
         size_wish: None,
         channels,
         dynamics: Dynamics::default(),
+        sharing: None,
         ids: (result.user_channel_id, result.io_channel_id),
         began: Instant::now(),
         admission,
@@ -111,6 +115,8 @@ struct Session {
     size_wish: Option<((u16, u16), tokio::time::Instant)>,
     channels: Channels,
     dynamics: Dynamics,
+    /// The clipboard, while the desktop is shown.
+    sharing: Option<Sharing>,
     /// The server's own MCS channel and that of the pictures.
     ids: (u16, u16),
     began: Instant,
@@ -154,15 +160,15 @@ impl Session {
                 },
                 changed = self.admission.policy.changed() => match changed {
                     Ok(()) => {
-                        let policy = self.admission.policy.borrow_and_update().clone();
-                        if let Some(hands) = &mut self.hands {
-                            hands.granted(self.gate.policy(), &policy);
-                        }
-                        self.gate.replace(policy);
+                        self.follow_policy();
                         Ok(())
                     }
                     Err(_) => Err(Ended::Ordered),
                 },
+                news = sharing::news(&mut self.sharing) => {
+                    self.share(|one, now_us| one.clipboard.news(news, now_us));
+                    Ok(())
+                }
                 changed = self.admission.orders.changed() => {
                     match (changed, &*self.admission.orders.borrow()) {
                         (Ok(()), Order::Run) => Ok(()),
@@ -185,8 +191,56 @@ impl Session {
     }
 
     fn end(&mut self, ended: Ended) -> Ended {
+        self.share(|one, _| one.clipboard.end());
         self.report();
         ended
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn follow_policy(&mut self) {
+        let policy = self.admission.policy.borrow_and_update().clone();
+        if let Some(hands) = &mut self.hands {
+            hands.granted(self.gate.policy(), &policy);
+        }
+        self.gate.replace(policy.clone());
+        self.share(|one, now_us| one.clipboard.replace(policy, now_us));
+        self.limit_clipboard();
+    }
+
+    fn limit_clipboard(&mut self) {
+        if let Some(sharing) = &self.sharing {
+            self.channels.set_limit(Static::Clipboard, sharing.clipboard.max_message_bytes());
+        }
+    }
+
+    /// Has the clipboard do something, and does what comes of it.
+    fn share(&mut self, act: impl FnOnce(&mut Sharing, u64) -> Vec<Effect>) {
+        let now_us = self.now_us();
+        let effects = self.sharing.as_mut().map(|sharing| act(sharing, now_us));
+        self.carry_out(effects.unwrap_or_default());
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Say(message) => {
+                    let said = self.channels.append(&mut self.out, Static::Clipboard, &message);
+                    if let Err(error) = said {
+                        tracing::warn!(%error, "a message of the clipboard is not sent");
+                    }
+                }
+                Effect::Do(order) => {
+                    if let Some(sharing) = &self.sharing {
+                        sharing.order(order);
+                    }
+                }
+                Effect::Record(event) => self.admission.events.record(event),
+                Effect::Refuse(capability, denial) => self.gate.refuse(capability, denial),
+            }
+        }
     }
 
     fn report(&mut self) {
@@ -202,6 +256,7 @@ impl Session {
     }
 
     fn tick(&mut self) -> Result<(), Ended> {
+        self.share(|one, now_us| one.clipboard.tick(now_us));
         self.report();
         if !self.shown && self.began.elapsed() > NOTICE_TIMEOUT {
             return Err(Ended::Declined);
@@ -248,6 +303,13 @@ impl Session {
                     tracing::warn!(%error, "desktop lost");
                     return Err(Ended::NoDesktop);
                 }
+            }
+            if self.channels.has(Static::Clipboard) {
+                let policy = self.admission.policy.borrow().clone();
+                let now_us = self.now_us();
+                self.sharing = Sharing::begin(&self.admission.desktop, policy, now_us);
+                self.limit_clipboard();
+                self.share(|_, _| sharing::greeting());
             }
         }
         self.watch()
@@ -308,7 +370,7 @@ impl Session {
                 }
             };
         }
-        let now_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now_us = self.now_us();
         let events = self.admission.events.as_ref();
         let key = match &mut self.hands {
             Some(hands) => hands.follow(input, events),
@@ -344,13 +406,25 @@ impl Session {
     }
 
     fn channel(&mut self, id: u16, chunk: &[u8]) {
-        match self.channels.take(id, chunk) {
-            Ok(None) => {}
-            Ok(Some((Static::Dynamic, message))) => {
+        let Some((channel, message)) = self.channels.take(id, chunk) else { return };
+        match (channel, message) {
+            (Static::Dynamic, Ok(message)) => {
                 let done = self.dynamic(&message);
                 self.lament(done);
             }
-            Err(error) => tracing::debug!(%error, "a chunk of a virtual channel is dropped"),
+            (Static::Clipboard, Ok(message)) => self.share(|one, now_us| {
+                let taken = one.clipboard.take(&message, now_us);
+                taken.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "a message of the clipboard is dropped");
+                    Vec::new()
+                })
+            }),
+            (channel, Err(error)) => {
+                tracing::debug!(%error, "a message of a virtual channel is dropped");
+                if let (Static::Clipboard, ChunkError::Message { .. }) = (channel, error) {
+                    self.share(|one, now_us| one.clipboard.overlong(now_us));
+                }
+            }
         }
     }
 

@@ -103,6 +103,11 @@ impl Gate {
         self.pass(capability, verdict)
     }
 
+    /// Something was not allowed, as its own part of the server found.
+    pub fn refuse(&mut self, capability: Capability, denial: Denial) {
+        self.pass(capability, Err(denial));
+    }
+
     /// Something was allowed, but the desktop took it too slowly and it was dropped.
     pub fn overrun(&mut self, capability: Capability) {
         self.pass(capability, Err(Denial::OverLimit));

@@ -9,6 +9,7 @@ mod activation;
 mod banner;
 pub mod capabilities;
 pub mod channels;
+pub mod clipboard;
 mod connection;
 pub mod display;
 pub mod fastpath;
@@ -23,6 +24,7 @@ pub mod notice;
 mod outgoing;
 pub mod picture;
 mod screen;
+mod sharing;
 pub mod xconnection;
 
 use std::collections::{HashMap, VecDeque};

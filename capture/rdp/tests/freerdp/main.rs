@@ -2,6 +2,7 @@
 //! reaches the desktop, what goes over.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod clipboard;
 mod entry;
 mod keys;
 mod size;

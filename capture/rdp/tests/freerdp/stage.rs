@@ -87,6 +87,24 @@ impl Display {
         command
     }
 
+    /// Has a program of this display offer something on the clipboard for as long as it lives.
+    pub fn copies(&self, target: &str, content: &[u8]) -> Running {
+        use std::io::Write as _;
+        let mut command = self.command("xclip");
+        command.args(["-quiet", "-selection", "clipboard", "-i", "-t", target]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        Running(child)
+    }
+
+    /// What a program of this display gets when it pastes.
+    pub fn pastes(&self, target: &str) -> Option<Vec<u8>> {
+        let mut command = self.command_piped("timeout");
+        command.args(["10", "xclip", "-selection", "clipboard", "-o", "-t", target]);
+        let pasted = command.output().unwrap();
+        pasted.status.success().then_some(pasted.stdout)
+    }
+
     pub fn xdotool(&self, args: &[&str]) -> bool {
         self.command("xdotool").args(args).status().unwrap().success()
     }
@@ -202,6 +220,8 @@ impl Stage {
             .current_dir(directory.path())
             .spawn()
             .unwrap();
+        let files = directory.path().join("files");
+        std::fs::create_dir(&files).unwrap();
         let gate = Arc::new(Gate {
             desktop: RunningDesktop {
                 display: desktop.number,
@@ -210,7 +230,7 @@ impl Stage {
                 width,
                 height,
                 secrecy: Arc::default(),
-                files: None,
+                files: Some(files),
             },
             policy: watch::Sender::new(Arc::new(policy)),
             orders: watch::Sender::new(Order::Run),

@@ -27,21 +27,26 @@ const MAX_DYNAMIC_MESSAGE_BYTES: usize = 16 << 10;
 pub enum Static {
     /// The one that carries the dynamic channels, `drdynvc`.
     Dynamic,
+    /// The clipboard, `cliprdr`.
+    Clipboard,
 }
 
 impl Static {
     /// All that are served.
-    pub const ALL: [Static; 1] = [Static::Dynamic];
+    pub const ALL: [Static; 2] = [Static::Dynamic, Static::Clipboard];
 
     fn name(self) -> ChannelName {
         match self {
             Static::Dynamic => ChannelName::from_static(b"drdynvc\0"),
+            Static::Clipboard => ChannelName::from_static(b"cliprdr\0"),
         }
     }
 
     fn max_bytes(self) -> usize {
         match self {
             Static::Dynamic => MAX_DYNAMIC_MESSAGE_BYTES,
+            // Until the policy says otherwise.
+            Static::Clipboard => 0,
         }
     }
 }
@@ -100,15 +105,20 @@ impl Channels {
         self.joined.iter().any(|one| one.channel == channel)
     }
 
-    /// Takes what came for an MCS channel, and gives the message it completes.
-    ///
-    /// # Errors
-    /// A chunk that is none, or a message over the channel's limit; the rest of such a message is
-    /// passed over.
-    pub fn take(&mut self, id: u16, chunk: &[u8]) -> Result<Option<(Static, Vec<u8>)>, ChunkError> {
-        let Some(one) = self.joined.iter_mut().find(|one| one.id == id) else { return Ok(None) };
-        let message = one.incoming.push(chunk)?;
-        Ok(message.map(|message| (one.channel, message)))
+    /// Messages of a channel that begin from now on may have so many bytes.
+    pub fn set_limit(&mut self, channel: Static, bytes: usize) {
+        for one in self.joined.iter_mut().filter(|one| one.channel == channel) {
+            one.incoming.set_limit(bytes);
+        }
+    }
+
+    /// Takes what came for an MCS channel, and gives the message it completes, or why it is not
+    /// taken: a chunk that is none, or a message over the channel's limit; the rest of such a
+    /// message is passed over. None for what is nobody's and what is not whole yet.
+    pub fn take(&mut self, id: u16, chunk: &[u8]) -> Option<(Static, Result<Vec<u8>, ChunkError>)> {
+        let one = self.joined.iter_mut().find(|one| one.id == id)?;
+        let message = one.incoming.push(chunk).transpose()?;
+        Some((one.channel, message))
     }
 
     /// Appends a message to `out` as the wire has it. Nothing, where the client did not join.
