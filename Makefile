@@ -70,11 +70,12 @@ fuzz: ## Feed every decoder hostile bytes, FUZZ_SECONDS each
 	@scripts/deps fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
 
-bench: ## Measure beside restic, borg, b3sum, gst-launch and a bare handler
+bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler and tronweb
 	@scripts/deps bench
 	$(CARGO) bench --locked -p lucid-tests --bench store --bench verify
 	$(CARGO) bench --locked -p lucid --bench api --bench streams
 	$(CARGO) run --locked --release -p lucid-capture --example passthrough_cost
+	NODE_PATH=$(CARGO_TARGET_DIR)/tools/node_modules $(CARGO) bench --locked -p lucid-pay --bench signing
 
 install: build ## Install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(LUCID) "$(DESTDIR)$(PREFIX)/bin/lucid"

@@ -6,9 +6,11 @@
 //! of the journal's records. [`client`] is such a node on HTTP.
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod client;
 pub mod config;
 pub mod gateway;
+pub mod hardware;
 pub mod journal;
 pub mod ledger;
 pub mod node;

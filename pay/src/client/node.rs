@@ -292,6 +292,24 @@ impl HttpNode {
         }
     }
 
+    /// What the transactions of a final block did.
+    ///
+    /// # Errors
+    /// When the node does not answer, or speaks of another block.
+    pub async fn executed_in(&self, number: u64) -> Result<Vec<Executed>, NodeError> {
+        let body = json!({"num": number});
+        let value = self.ask(Side::Solid, "gettransactioninfobyblocknum", body).await?;
+        let list = value.as_array().ok_or(read::wrong("answer", "a list of receipts"))?;
+        let mut found = Vec::with_capacity(list.len());
+        for entry in list {
+            match answers::executed(entry)? {
+                Some(executed) if executed.receipt.block == number => found.push(executed),
+                _ => return Err(read::wrong("blockNumber", "the block asked for").into()),
+            }
+        }
+        Ok(found)
+    }
+
     /// Reward of votes that can be claimed.
     ///
     /// # Errors

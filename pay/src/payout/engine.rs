@@ -10,6 +10,7 @@ use super::types::{
     TxId, Usdt,
 };
 use super::wallet::{Order, Signed};
+use crate::chain::known;
 use crate::node::{Answer, Block};
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -398,6 +399,8 @@ impl<R: Rules> Engine<R> {
     fn payee(&self, payee: &Address) -> Result<(), &'static str> {
         if *payee == self.policy.account || *payee == self.policy.token {
             Err("it is the paying account or the token itself")
+        } else if let Some(why) = known::refusal(*payee) {
+            Err(why)
         } else if self.policy.deny.contains(payee) {
             Err("it is on the deny list")
         } else if !self.policy.allow.is_empty() && !self.policy.allow.contains(payee) {
