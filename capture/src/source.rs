@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::encoder::EncoderPlan;
+use crate::screen::Access;
 
 /// Shortest fragment that may be asked for, microseconds.
 pub const MIN_FRAGMENT_US: u64 = 200_000;
@@ -60,6 +61,8 @@ pub struct StreamOptions {
     pub max_fps: u32,
     /// Bit rate in kbit/s when we encode; `None` picks one from the size.
     pub bitrate_kbps: Option<u32>,
+    /// What lets us into the X server of a screen.
+    pub screen_access: Access,
 }
 
 impl StreamOptions {
@@ -77,6 +80,7 @@ impl StreamOptions {
             max_height: 1080,
             max_fps: 30,
             bitrate_kbps: None,
+            screen_access: Access::default(),
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum Ending {
     SignInTimeout,
     /// Longest length reached.
     TooLong,
+    /// The device was stopped.
+    Shutdown,
 }
 
 impl Ending {
@@ -92,6 +94,7 @@ impl Ending {
             Ending::DesktopLost => "desktop lost",
             Ending::SignInTimeout => "sign-in took too long",
             Ending::TooLong => "longest length reached",
+            Ending::Shutdown => "the device was stopped",
         }
     }
 }

@@ -6,11 +6,14 @@
 //! it; once the session is over the credential is used up. Only a hash of the secret is kept: it
 //! has 128 random bits, which cannot be tried out, so one keyed hash is enough.
 
+pub mod crockford;
 mod register;
 mod throttle;
 
 pub use register::{CREDENTIALS_MAX, Register, RegisterError, SignInError, SignedIn};
 pub use throttle::{FAILURES_FREE, Throttle, WAIT_FIRST_US, WAIT_MAX_US};
+
+use crockford::ALPHABET;
 
 use crate::policy::{POLICY_MAX_BYTES, Policy, PolicyError};
 use lucid_evidence::cbor::{CborError, Decoder, Encoder, Problem};
@@ -22,8 +25,6 @@ use zeroize::Zeroizing;
 const VERSION: u64 = 1;
 /// Separates this hash from every other use of BLAKE3.
 const SECRET_CONTEXT: &str = "lucid 2026-11 desktop credential v1";
-/// Crockford's base 32: no I, L, O, U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Random bytes in a secret.
 pub const SECRET_BYTES: usize = 16;
 /// Characters of a secret, 5 bits each.
@@ -55,19 +56,7 @@ impl Secret {
     /// A secret as a person or a client types it: any case, dashes and spaces anywhere, O for 0, I
     /// and L for 1.
     pub fn typed(text: &str) -> Option<Self> {
-        let mut secret = Zeroizing::new([0; SECRET_CHARACTERS]);
-        let mut length = 0;
-        for character in text.chars().filter(|character| !"- ".contains(*character)) {
-            let upper = match character.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                other => other,
-            };
-            let byte = u8::try_from(upper).ok().filter(|byte| ALPHABET.contains(byte))?;
-            *secret.get_mut(length)? = byte;
-            length += 1;
-        }
-        (length == SECRET_CHARACTERS).then_some(Secret(secret))
+        crockford::typed(text).map(Secret)
     }
 
     /// What is kept of it.
@@ -223,11 +212,8 @@ impl Credential {
         random: &[u8; SECRET_BYTES],
         now_us: u64,
     ) -> Result<(Self, Secret), CredentialError> {
-        let strange = |c: char| c.is_control() || matches!(c, '\\' | '/' | '@');
         let user = issue.user;
-        if user.trim().is_empty() || user.len() > USER_MAX_BYTES || user.chars().any(strange) {
-            return Err(CredentialError::User { found: user.chars().take(80).collect() });
-        }
+        check_user(&user)?;
         if issue.life_us < 1_000_000 || issue.life_us > LIFE_MAX_US {
             return Err(CredentialError::Life { found_us: issue.life_us });
         }
@@ -317,6 +303,15 @@ impl Credential {
         d.end("credential")?;
         Ok(credential)
     }
+}
+
+/// Whether a user's name can stand in an RDP login.
+fn check_user(user: &str) -> Result<(), CredentialError> {
+    let strange = |c: char| c.is_control() || matches!(c, '\\' | '/' | '@');
+    if user.trim().is_empty() || user.len() > USER_MAX_BYTES || user.chars().any(strange) {
+        return Err(CredentialError::User { found: user.chars().take(80).collect() });
+    }
+    Ok(())
 }
 
 /// Splits the user name of a client on the shared endpoint: `desktop\user`, or `user@desktop` as

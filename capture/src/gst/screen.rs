@@ -28,7 +28,8 @@ pub(super) fn build(
     shared: &Arc<Shared>,
     display: u16,
 ) -> Result<(), SourceError> {
-    let grabber = Grabber::connect(&ScreenAddress::local(display))
+    let access = shared.options.screen_access.clone();
+    let grabber = Grabber::connect(&ScreenAddress { display, access })
         .map_err(|e| SourceError::Screen { display, detail: e.to_string() })?;
     let fps = shared.options.max_fps.clamp(1, MAX_FPS);
     let (width, height) = grabber.size();

@@ -1,6 +1,9 @@
 //! All credentials of a device and the one door they open.
 
-use super::{Admission, Credential, Refusal, Secret, Throttle, Use, split_login};
+use super::{
+    Admission, Credential, CredentialError, Refusal, SECRET_BYTES, Secret, Throttle, Use,
+    check_user, split_login,
+};
 use lucid_evidence::SessionId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -177,6 +180,38 @@ impl Register {
         self.become_used(session, Use::Revoked)
     }
 
+    /// Nothing came of the session that was to be opened: the credential is as it was before.
+    /// Returns it, to be stored.
+    pub fn put_back(&mut self, session: SessionId) -> Option<&Credential> {
+        let credential = self.credentials.get_mut(&session)?;
+        if credential.used == Use::Running {
+            credential.used = Use::Unused;
+        }
+        Some(credential)
+    }
+
+    /// Gives a session that runs to another user: the secret is another, the old one opens nothing
+    /// any more. Returns the credential, to be stored, with its new secret; none when the session
+    /// does not run.
+    ///
+    /// # Errors
+    /// When the user's name is not usable.
+    pub fn hand_over(
+        &mut self,
+        session: SessionId,
+        to: &str,
+        random: &[u8; SECRET_BYTES],
+    ) -> Result<Option<(&Credential, Secret)>, CredentialError> {
+        check_user(to)?;
+        let running = self.credentials.get_mut(&session).filter(|one| one.used == Use::Running);
+        Ok(running.map(|credential| {
+            let secret = Secret::from_random(random);
+            credential.user = to.to_owned();
+            credential.secret_hash = secret.hash();
+            (&*credential, secret)
+        }))
+    }
+
     /// What is over stays as it was.
     fn become_used(&mut self, session: SessionId, used: Use) -> Option<&Credential> {
         let credential = self.credentials.get_mut(&session)?;
@@ -189,7 +224,7 @@ impl Register {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FAILURES_FREE, Issue, LIFE_MAX_US, SECRET_BYTES};
+    use super::super::{FAILURES_FREE, Issue, LIFE_MAX_US};
     use super::*;
     use crate::policy::Policy;
 
@@ -253,6 +288,29 @@ mod tests {
         assert!(matches!(right, Err(SignInError::Wait { .. })), "{right:?}");
         let elsewhere = IpAddr::from([192, 0, 2, 2]);
         assert!(register.sign_in(None, "accounts\\ada", &secret, elsewhere, 2).is_ok());
+    }
+
+    #[test]
+    fn a_session_that_never_began_leaves_its_credential_and_one_that_runs_changes_hands() {
+        let mut register = Register::default();
+        let (credential, secret) = issued(1, "ada");
+        let session = credential.session;
+        register.add(credential, 1).unwrap();
+        let enter = |register: &mut Register, user: &str, secret: &str| {
+            register.sign_in(Some("accounts"), user, secret, HOME, 2).map(|one| one.admission)
+        };
+        assert!(register.hand_over(session, "bob", &[7; SECRET_BYTES]).unwrap().is_none());
+        assert_eq!(enter(&mut register, "ada", &secret), Ok(Admission::Open));
+        assert_eq!(register.put_back(session).unwrap().used, Use::Unused);
+        assert_eq!(enter(&mut register, "ada", &secret), Ok(Admission::Open));
+        assert!(register.hand_over(session, "a\\b", &[7; SECRET_BYTES]).is_err());
+        let (changed, other) =
+            register.hand_over(session, "bob", &[7; SECRET_BYTES]).unwrap().unwrap();
+        assert_eq!((changed.user.as_str(), changed.used), ("bob", Use::Running));
+        assert!(enter(&mut register, "ada", &secret).is_err());
+        assert_eq!(enter(&mut register, "bob", &other.reveal()), Ok(Admission::Resume));
+        register.session_over(session).unwrap();
+        assert_eq!(register.put_back(session).unwrap().used, Use::Used);
     }
 
     #[test]
