@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::anchoring::Anchoring;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::desktops::Desktops;
 use crate::events::{Events, Topic};
 use crate::exports::Exports;
 use crate::follow::{self, Queue, Told};
 use crate::http::listen::Listener;
-use crate::http::{App, evidence, exports};
+use crate::http::{App, evidence, exports, local};
 use crate::machine::Machine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::{Sources, SourcesError};
@@ -96,6 +97,19 @@ impl Core {
         Ok(core)
     }
 
+    /// Takes up the desktops; none runs yet.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn open_desktops(&self, config: &Config, events: &Events) -> anyhow::Result<Arc<Desktops>> {
+        let data = self.archive.data();
+        let recordings = Arc::clone(&self.recordings);
+        let (settings, name) = (config.desktops.clone(), &config.name);
+        let (index, keys) = (data.index(), data.keys_dir());
+        let desktops = Desktops::open(index, keys, recordings, events.clone(), settings, name)?;
+        Ok(Arc::new(desktops))
+    }
+
     async fn take_up(&self, observer: Observer) -> anyhow::Result<()> {
         let (archive, anchoring) = (Arc::clone(&self.archive), Arc::clone(&self.anchoring));
         let work = tokio::task::spawn_blocking(move || {
@@ -153,6 +167,11 @@ pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) 
     supervisor
         .start(optional("exports"), move |reporter, stop| Arc::clone(&exports).run(reporter, stop));
     start_recorder(supervisor, &core.recordings, &app.machine);
+    // After the recorder, so that it stops first and closes its sessions in order.
+    let (desktops, names) = (Arc::clone(&app.desktops), app.config.http.host_names.clone());
+    supervisor.start(optional("desktops"), move |reporter, stop| {
+        Arc::clone(&desktops).run(names.clone(), reporter, stop)
+    });
     let state = App::clone(app);
     supervisor.start(optional("panel"), move |reporter, stop| {
         front::run(App::clone(&state), reporter, stop)
@@ -164,6 +183,14 @@ pub fn start_listener(app: &App, name: &'static str, listener: Listener, router:
     let plan = Plan { name, need: Need::Required, beat_within: Some(LISTENER_BEATS_WITHIN) };
     app.supervisor
         .start(plan, move |reporter, stop| listener.clone().serve(router.clone(), reporter, stop));
+}
+
+/// Starts the socket through which the command line reaches the daemon.
+pub fn start_console(app: &App, router: axum::Router) {
+    let path = local::path(&app.config.data_dir);
+    app.supervisor.start(optional("console"), move |reporter, stop| {
+        local::serve(path.clone(), router.clone(), reporter, stop)
+    });
 }
 
 fn optional(name: &'static str) -> Plan {

@@ -26,6 +26,14 @@ pub enum Topic {
     Block,
     /// The answer to "is my evidence safe?" changed.
     Health,
+    /// A desktop was set up, changed, removed, started or stopped.
+    Desktop,
+    /// A session on a desktop changed.
+    Connection,
+    /// A worker asked for something, or was answered.
+    Approval,
+    /// A sign-in on a desktop was refused.
+    DesktopSignIn,
 }
 
 impl Topic {
@@ -39,6 +47,10 @@ impl Topic {
             Self::Export => "export",
             Self::Block => "block",
             Self::Health => "health",
+            Self::Desktop => "desktop",
+            Self::Connection => "connection",
+            Self::Approval => "approval",
+            Self::DesktopSignIn => "desktop_sign_in",
         }
     }
 }

@@ -61,7 +61,9 @@ pub async fn run(app: App, reporter: Reporter, stop: CancellationToken) -> anyho
 
 fn policy(app: &App) -> Policy {
     let sources = app.sources.list();
-    let quotas: HashMap<String, _> =
-        sources.iter().map(|source| (source.id.to_string(), quota(source))).collect();
+    let mut quotas: HashMap<String, _> =
+        sources.iter().map(|source| (source.id.to_string(), quota(&source.retention))).collect();
+    let desktops = app.desktops.retentions();
+    quotas.extend(desktops.into_iter().map(|(id, retention)| (id, quota(&retention))));
     Policy { quotas, keep_free_bytes: app.config.record.keep_free_bytes }
 }

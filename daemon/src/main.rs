@@ -10,6 +10,7 @@ mod cli;
 mod components;
 mod config;
 mod data_dir;
+mod desktops;
 mod device;
 mod events;
 mod exit;
@@ -121,6 +122,7 @@ async fn live(
     let (events, sources, drain) = (Events::new(), Arc::new(sources), config.drain);
     let supervisor = Supervisor::new(events.clone());
     let core = Core::open(archive, &config, &sources, &events).await?;
+    let desktops = core.open_desktops(&config, &events)?;
     device.set_chain_genesis(core.node.chain());
     let parts = http::Parts {
         auth: Arc::clone(&auth),
@@ -128,6 +130,7 @@ async fn live(
         events,
         supervisor: supervisor.clone(),
         sources,
+        desktops,
         machine: Machine::default(),
         quarantine: Quarantine::new(&report),
         config,
@@ -149,6 +152,7 @@ async fn live(
             components::start_listener(&app, name, listener, router.clone());
         }
     }
+    components::start_console(&app, router.clone());
     greet(&addresses, &app.device, &claim, code)?;
     let watchdog = tokio::spawn(tell_ready(supervisor.clone(), addresses, ready_file));
 

@@ -13,6 +13,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use lucid_rdp::controller::State;
+
+use crate::desktops::Figures;
 use crate::supervisor::{Component, ComponentState};
 
 /// Upper bounds of the answer time's buckets, in seconds.
@@ -43,6 +46,23 @@ struct ComponentLabels {
     component: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+/// What there is of desktops.
+#[derive(Default)]
+struct DesktopMetrics {
+    defined: Gauge,
+    running: Gauge,
+    sessions: Family<StateLabels, Gauge>,
+    clients: Gauge,
+    approvals: Gauge,
+    refused: Gauge,
+    slowed: Gauge,
+}
+
 /// All metrics of the daemon.
 pub struct Metrics {
     registry: Registry,
@@ -50,6 +70,7 @@ pub struct Metrics {
     answer: Histogram,
     healthy: Family<ComponentLabels, Gauge>,
     restarts: Family<ComponentLabels, Gauge<u64, AtomicU64>>,
+    desktops: DesktopMetrics,
 }
 
 impl Metrics {
@@ -66,7 +87,8 @@ impl Metrics {
         registry.register("component_restarts", "Starts after the first", restarts.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
-        Self { registry, requests, answer, healthy, restarts }
+        let desktops = DesktopMetrics::registered(&mut registry);
+        Self { registry, requests, answer, healthy, restarts, desktops }
     }
 
     /// Counts an answered request.
@@ -85,8 +107,9 @@ impl Metrics {
         self.answer.observe(took.as_secs_f64());
     }
 
-    /// The text of all metrics, with the components as they are now.
-    pub fn encode(&self, components: &[Component]) -> String {
+    /// The text of all metrics, with components and desktops as they are now.
+    pub fn encode(&self, components: &[Component], desktops: &Figures) -> String {
+        self.desktops.set(desktops);
         for component in components {
             let labels = ComponentLabels { component: component.name };
             let healthy = component.state == ComponentState::Healthy;
@@ -98,5 +121,39 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written");
         }
         text
+    }
+}
+
+impl DesktopMetrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let made = Self::default();
+        let registry = registry.sub_registry_with_prefix("desktops");
+        for (name, help, gauge) in [
+            ("defined", "Desktops that are set up", &made.defined),
+            ("running", "Desktops whose programs run", &made.running),
+            ("clients", "RDP clients, observers included", &made.clients),
+            ("approvals_waiting", "Requests that wait for an operator", &made.approvals),
+            ("sign_ins_refused", "Sign-ins refused since the start", &made.refused),
+            ("sign_ins_slowed", "Sign-ins not looked at since the start", &made.slowed),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register("sessions", "Sessions that run, by state", made.sessions.clone());
+        made
+    }
+
+    fn set(&self, now: &Figures) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let long = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.defined.set(number(now.defined));
+        self.running.set(number(now.running));
+        self.clients.set(number(now.clients));
+        self.approvals.set(number(now.approvals_waiting));
+        self.refused.set(long(now.refused));
+        self.slowed.set(long(now.slowed));
+        for (state, count) in State::ALL.into_iter().zip(now.sessions) {
+            let labels = StateLabels { state: state.as_str() };
+            self.sessions.get_or_create(&labels).set(number(count));
+        }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
+use lucid_rdp::credential::crockford::{self, ALPHABET};
+
 use super::AuthError;
 
-/// Crockford's base 32: no I, L, O, U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of a code, 5 bits each.
 const LENGTH: usize = 16;
 /// Characters between dashes.
@@ -34,19 +34,7 @@ impl ClaimCode {
 
     /// The code as a person types it: any case, dashes and spaces anywhere, O for 0, I and L for 1.
     pub fn typed(text: &str) -> Option<Self> {
-        let mut code = [0u8; LENGTH];
-        let mut length = 0;
-        for character in text.chars().filter(|character| !"- ".contains(*character)) {
-            let upper = match character.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                other => other,
-            };
-            let byte = u8::try_from(upper).ok().filter(|byte| ALPHABET.contains(byte))?;
-            *code.get_mut(length)? = byte;
-            length += 1;
-        }
-        (length == LENGTH).then_some(Self(code))
+        crockford::typed(text).map(|code| Self(*code))
     }
 
     /// What is kept of it. One hash is enough: 80 random bits cannot be tried out.

@@ -2,6 +2,8 @@
 
 mod archive;
 mod completions;
+mod console;
+mod desktop;
 mod options;
 mod probe;
 mod record;
@@ -44,6 +46,8 @@ enum Command {
     Store(archive::StoreCommand),
     /// Forget the device's owner; the next start prints a new claim code
     ResetClaim(reset_claim::Options),
+    /// Recorded desktops of the running daemon: set up, let in, watch, end
+    Desktop(desktop::Options),
     /// Print a completion script for a shell
     Completions(completions::Options),
 }
@@ -63,6 +67,7 @@ impl Cli {
             Command::Fsck(options) => archive::fsck(&options),
             Command::Probe(options) => probe::run(&options),
             Command::Store(command) => archive::store(&command),
+            Command::Desktop(options) => desktop::run(&options),
             Command::ResetClaim(options) => reset_claim::run(options),
             Command::Completions(options) => completions::run(options),
         }

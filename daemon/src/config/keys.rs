@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lucid_hw::gpio::{GpioChoice, MAX_LINES};
 
 use super::value::Value;
-use super::{Config, LogFormat, MIB, PlainHttp};
+use super::{Config, LogFormat, MIB, PlainHttp, Presence};
 
 /// One configuration key.
 pub struct Key {
@@ -35,6 +35,9 @@ const FORMATS: [(&str, LogFormat); 4] = [
 
 const PLAIN: [(&str, PlainHttp); 2] =
     [("loopback", PlainHttp::Loopback), ("everywhere", PlainHttp::Everywhere)];
+
+const PRESENCE: [(&str, Presence); 3] =
+    [("auto", Presence::Auto), ("on", Presence::On), ("off", Presence::Off)];
 
 /// Every key, tables together, in the order `--print-config` shows.
 pub const KEYS: &[Key] = &[
@@ -275,7 +278,174 @@ pub const KEYS: &[Key] = &[
             quoted(path.as_deref().unwrap_or("off"))
         },
     },
+    Key {
+        name: "desktops.enabled",
+        help: "recorded desktops: auto (where Xvfb is installed), on or off",
+        set: |config, value| {
+            config.desktops.presence = value.word(&PRESENCE)?;
+            Ok(())
+        },
+        show: |config| word(&PRESENCE, config.desktops.presence),
+    },
+    Key {
+        name: "desktops.listen",
+        help: "address of the RDP endpoint that all desktops share, or off",
+        set: |config, value| {
+            config.desktops.listen = value.listener()?;
+            Ok(())
+        },
+        show: |config| address(config.desktops.listen),
+    },
+    Key {
+        name: "desktops.address",
+        help: "address on which the desktops' own ports listen",
+        set: |config, value| {
+            let address = value.text()?.parse();
+            config.desktops.address =
+                address.map_err(|_| "expected an address, such as 0.0.0.0, :: or 127.0.0.1")?;
+            Ok(())
+        },
+        show: |config| quoted(&config.desktops.address.to_string()),
+    },
+    Key {
+        name: "desktops.ports",
+        help: "first and last of the desktops' own ports",
+        set: |config, value| {
+            config.desktops.ports = ports(&value.text()?)?;
+            Ok(())
+        },
+        show: |config| {
+            let (first, last) = config.desktops.ports;
+            quoted(&format!("{first}-{last}"))
+        },
+    },
+    Key {
+        name: "desktops.clients_max",
+        help: "RDP clients served at once, over all desktops",
+        set: |config, value| {
+            config.desktops.clients_max = usize::try_from(value.number(1, 1000)?).unwrap_or(64);
+            Ok(())
+        },
+        show: |config| config.desktops.clients_max.to_string(),
+    },
+    Key {
+        name: "desktops.session",
+        help: "session of desktops that name none; default is a window manager and a terminal",
+        set: |config, value| {
+            let text = value.text()?;
+            config.desktops.session = (text != "default").then_some(text);
+            Ok(())
+        },
+        show: |config| quoted(config.desktops.session.as_deref().unwrap_or("default")),
+    },
+    Key {
+        name: "desktops.home",
+        help: "directory of the workers' files, which the desktops' users can reach",
+        set: |config, value| {
+            config.desktops.home = absolute(value)?;
+            Ok(())
+        },
+        show: |config| quoted(&config.desktops.home.to_string_lossy()),
+    },
+    Key {
+        name: "desktops.runtime",
+        help: "directory of sockets and cookies of running desktops",
+        set: |config, value| {
+            config.desktops.runtime = absolute(value)?;
+            Ok(())
+        },
+        show: |config| quoted(&config.desktops.runtime.to_string_lossy()),
+    },
+    Key {
+        name: "desktops.recorded_by",
+        help: "who records, as the notice tells the worker; device is the device's name",
+        set: |config, value| {
+            let text = value.text()?;
+            if text.chars().count() > 64 || text.chars().any(char::is_control) {
+                return Err("expected at most 64 printable characters".into());
+            }
+            config.desktops.recorded_by = (text != "device").then_some(text);
+            Ok(())
+        },
+        show: |config| quoted(config.desktops.recorded_by.as_deref().unwrap_or("device")),
+    },
+    Key {
+        name: "desktops.memory_mib",
+        help: "MiB of main memory of a desktop that names none",
+        set: |config, value| {
+            config.desktops.memory_bytes = value.number(64, 1 << 20)? * MIB;
+            Ok(())
+        },
+        show: |config| (config.desktops.memory_bytes / MIB).to_string(),
+    },
+    Key {
+        name: "desktops.cpu_percent",
+        help: "processor time of a desktop that names none, percent of one core",
+        set: |config, value| {
+            config.desktops.cpu_percent = u32::try_from(value.number(5, 6400)?).unwrap_or(100);
+            Ok(())
+        },
+        show: |config| config.desktops.cpu_percent.to_string(),
+    },
+    Key {
+        name: "desktops.tasks",
+        help: "processes and threads of a desktop that names none",
+        set: |config, value| {
+            config.desktops.tasks = u32::try_from(value.number(16, 65_536)?).unwrap_or(512);
+            Ok(())
+        },
+        show: |config| config.desktops.tasks.to_string(),
+    },
+    Key {
+        name: "desktops.notice_s",
+        help: "seconds the recording notice waits to be accepted",
+        set: |config, value| {
+            config.desktops.notice = value.seconds(5.0, 300.0)?;
+            Ok(())
+        },
+        show: |config| config.desktops.notice.as_secs_f64().to_string(),
+    },
+    Key {
+        name: "desktops.idle_s",
+        help: "seconds without input after which a session counts as idle",
+        set: |config, value| {
+            config.desktops.idle = value.seconds(1.0, 86_400.0)?;
+            Ok(())
+        },
+        show: |config| config.desktops.idle.as_secs_f64().to_string(),
+    },
+    Key {
+        name: "desktops.grace_s",
+        help: "seconds within which a worker who lost the connection finds the same session",
+        set: |config, value| {
+            config.desktops.grace = value.seconds(1.0, 86_400.0)?;
+            Ok(())
+        },
+        show: |config| config.desktops.grace.as_secs_f64().to_string(),
+    },
+    Key {
+        name: "desktops.longest_s",
+        help: "seconds after which a session is ended",
+        set: |config, value| {
+            config.desktops.longest = value.seconds(60.0, 604_800.0)?;
+            Ok(())
+        },
+        show: |config| config.desktops.longest.as_secs_f64().to_string(),
+    },
 ];
+
+fn absolute(value: &Value) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value.text()?);
+    path.is_absolute().then_some(path).ok_or_else(|| "expected an absolute path".into())
+}
+
+/// `13389-14389`.
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let pair = text.split_once('-').map(|(first, last)| (first.trim(), last.trim()));
+    let pair = pair.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    pair.filter(|(first, last)| (1..=*last).contains(first))
+        .ok_or_else(|| "expected two ports, such as 13389-14389".into())
+}
 
 fn gpio_line(value: &Value) -> Result<u8, String> {
     let number = value.number(0, u64::from(MAX_LINES) - 1)?;

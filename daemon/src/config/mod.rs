@@ -5,6 +5,7 @@
 //! All four go through the one table in [`keys`], so that a key is spelled, parsed, explained and
 //! refused in the same way wherever it comes from.
 
+mod desktops;
 mod keys;
 mod value;
 
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use desktops::{Desktops, Presence};
 pub use keys::{KEYS, Key};
 use value::Value;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub panel: PanelConfig,
     /// Socket of the payment process; `None` is no payments.
     pub payments_socket: Option<PathBuf>,
+    /// Recorded desktops.
+    pub desktops: Desktops,
 }
 
 /// Listeners and their limits.
@@ -150,6 +154,7 @@ impl Default for Config {
             log: Log { level: "info".into(), format: LogFormat::Auto },
             panel: PanelConfig::default(),
             payments_socket: None,
+            desktops: Desktops::default(),
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
             exports: Limits {
                 keep: Duration::from_secs(7 * 24 * 3600),

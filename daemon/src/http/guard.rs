@@ -97,7 +97,9 @@ pub async fn api(
     if let Err(problem) = same_origin(&request) {
         return problem.into_response();
     }
-    let identity = auth::identify(&app, request.headers());
+    // Of the console, the connection itself says who it is; nothing in a request can.
+    let console = request.extensions().get::<auth::Identity>().cloned();
+    let identity = console.or_else(|| auth::identify(&app, request.headers()));
     let caller = match &identity {
         Some(identity) => Caller::Session(identity.session),
         None => Caller::Anonymous(party(peer.address.ip())),

@@ -66,7 +66,7 @@ async fn metrics(
     if !local && auth::identify(&app, &headers).is_none() {
         return Err(Problem::new(Kind::SignInNeeded, "metrics are not public"));
     }
-    let text = app.metrics.encode(&app.supervisor.components());
+    let text = app.metrics.encode(&app.supervisor.components(), &app.desktops.figures());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text))
 }

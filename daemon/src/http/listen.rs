@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::Peer;
+use crate::auth::Identity;
 use crate::supervisor::Reporter;
 
 /// Connections at once, over all listeners.
@@ -176,11 +177,12 @@ impl Listener {
         let _held = place;
         let _only_delays = stream.set_nodelay(true);
         match self.tls {
-            None => http(stream, Peer { address: peer, tls: false }, router, stop).await,
+            None => http(stream, Peer { address: peer, tls: false }, None, router, stop).await,
             Some(acceptor) => {
                 match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        http(stream, Peer { address: peer, tls: true }, router, stop).await;
+                        let peer = Peer { address: peer, tls: true };
+                        http(stream, peer, None, router, stop).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
@@ -190,13 +192,22 @@ impl Listener {
     }
 }
 
-async fn http<S>(stream: S, peer: Peer, router: Router, stop: CancellationToken)
-where
+/// Serves one connection. `who` is known where the connection itself proves it.
+pub async fn http<S>(
+    stream: S,
+    peer: Peer,
+    who: Option<Identity>,
+    router: Router,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        if let Some(who) = who.clone() {
+            request.extensions_mut().insert(who);
+        }
         // A router is a pointer, and always ready.
         router.clone().call(request)
     });

@@ -67,10 +67,14 @@ async fn recorded(
         (status = 410, body = ProblemDocument, content_type = "application/problem+json")))]
 async fn live(
     State(app): State<App>,
-    _: SignedIn,
+    who: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = session_id(&id)?;
+    // Whoever watches a worker is named in what is recorded of the worker.
+    if let Some(session) = app.desktops.session(id) {
+        session.watched(&who.0.username);
+    }
     let text = blocking(&app, move |app| {
         let session = app.archive.session(id)?;
         Ok(playlist::write(&parts(app, id, session.state)?, Kind::Live, "media/"))

@@ -1,6 +1,8 @@
 //! The HTTP side: listeners, the guard every request passes, and the routes.
 
 mod chain;
+mod connections;
+mod desktops;
 mod device;
 pub mod events;
 pub mod evidence;
@@ -9,6 +11,7 @@ pub mod extract;
 mod guard;
 mod health;
 pub mod listen;
+pub mod local;
 mod media;
 mod openapi;
 mod payments;
@@ -38,6 +41,7 @@ use crate::anchoring::Anchoring;
 use crate::auth::{self, Auth, TokenId};
 use crate::components::Core;
 use crate::config::Config;
+use crate::desktops::Desktops;
 use crate::device::Device;
 use crate::events::Events;
 use crate::exports::Exports;
@@ -85,6 +89,8 @@ pub struct Shared {
     pub supervisor: Supervisor,
     /// What is recorded.
     pub sources: Arc<Sources>,
+    /// Recorded desktops.
+    pub desktops: Arc<Desktops>,
     /// Board, cameras, encoder.
     pub machine: Machine,
     /// Everything stored.
@@ -141,6 +147,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// What is recorded.
     pub sources: Arc<Sources>,
+    /// Recorded desktops.
+    pub desktops: Arc<Desktops>,
     /// Board, cameras, encoder.
     pub machine: Machine,
     /// What was put aside as damaged.
@@ -180,6 +188,7 @@ impl Parts {
             events: self.events,
             supervisor: self.supervisor,
             sources: self.sources,
+            desktops: self.desktops,
             machine: self.machine,
         })
     }
@@ -200,6 +209,8 @@ pub fn router(app: &App) -> Router {
             .merge(events::routes())
             .merge(device::routes())
             .merge(sources::routes())
+            .merge(desktops::routes())
+            .merge(connections::routes())
             .merge(sessions::routes())
             .merge(media::routes())
             .merge(exports::routes())

@@ -108,6 +108,20 @@ kinds! {
     PaymentsDown = "payments-down", SERVICE_UNAVAILABLE, "The payment process does not answer";
     /// The payment process says no.
     PaymentRefused = "payment-refused", CONFLICT, "The payment process refuses that";
+    /// Desktops are off, or the machine has not what they need.
+    DesktopsOff = "desktops-off", SERVICE_UNAVAILABLE, "Desktops are off";
+    /// As many desktops as a device can have, or no port for another.
+    TooManyDesktops = "too-many-desktops", CONFLICT, "The device has all the desktops it can have";
+    /// Another desktop has this name.
+    NameTaken = "name-taken", CONFLICT, "The name is taken";
+    /// The desktop does not run.
+    DesktopNotRunning = "desktop-not-running", CONFLICT, "The desktop does not run";
+    /// The desktop could not be started.
+    DesktopFailed = "desktop-failed", SERVICE_UNAVAILABLE, "The desktop cannot be started";
+    /// As many credentials as are kept.
+    TooManyCredentials = "too-many-credentials", CONFLICT, "Too many credentials are alive";
+    /// The request was answered, or is too old.
+    AlreadyAnswered = "already-answered", CONFLICT, "The request was answered already";
     /// A fault of the device, written to its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The device failed to answer";
 }

@@ -249,6 +249,11 @@ async fn stop(
 ) -> Result<Json<SessionView>, Problem> {
     who.may(Action::Operate)?;
     let id = session_id(&id)?;
+    if app.desktops.session(id).is_some() {
+        app.desktops.terminate(id).await?;
+        app.auth.audit(&who.0.username, "connection.terminate", &id.to_string()).await?;
+        return answer(&app, id).await;
+    }
     blocking(&app, move |app| {
         app.archive.session(id)?;
         let source = app.recordings.source_of(id).ok_or(RecordingsError::NotRecording(id))?;

@@ -86,6 +86,16 @@ pub fn load_or_make(keys_dir: &Path, names: &[String]) -> Result<Identity, TlsEr
     Ok(accept(pem.as_bytes())?)
 }
 
+/// The same certificate for RDP, which knows no ALPN.
+///
+/// # Errors
+/// As [`load_or_make`].
+pub fn for_desktops(keys_dir: &Path, names: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut server = (*load_or_make(keys_dir, names)?.server).clone();
+    server.alpn_protocols.clear();
+    Ok(Arc::new(server))
+}
+
 fn accept(pem: &[u8]) -> Result<Identity, rustls::Error> {
     let damaged = |error| rustls::Error::General(format!("not PEM: {error}"));
     let certificate = CertificateDer::from_pem_slice(pem).map_err(damaged)?;

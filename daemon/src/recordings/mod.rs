@@ -4,6 +4,7 @@
 //! acts, again and again. A recorder itself opens its source again for as long as it takes; what
 //! ends altogether (a file, a full disk) is started again with back-off.
 
+mod desktop;
 mod pulse;
 
 use std::collections::HashMap;
@@ -23,10 +24,11 @@ use lucid_store::StoreError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use desktop::DesktopJob;
 pub use pulse::Pulse;
 
 use crate::machine::Machine;
-use crate::sources::{Source, SourceId, Sources};
+use crate::sources::{Retention, Source, SourceId, Sources};
 use crate::supervisor::Reporter;
 
 /// How often sources and recorders are compared.
@@ -95,6 +97,8 @@ struct Ended {
 struct Slots {
     running: HashMap<SourceId, Running>,
     ended: HashMap<SourceId, Ended>,
+    /// Sessions on desktops, which no source stands for.
+    desktops: HashMap<SessionId, Recording>,
     /// Set once the daemon stops: nothing begins any more.
     closed: bool,
 }
@@ -187,8 +191,11 @@ impl Recordings {
     /// The open chunk of a session that records now.
     pub fn live(&self, session: SessionId) -> Option<LiveChunk> {
         let slots = lock(&self.slots);
-        let lives = slots.running.values().filter_map(|running| running.recording.live());
-        lives.into_iter().find(|live| live.session == session)
+        if let Some(recording) = slots.desktops.get(&session) {
+            return recording.live();
+        }
+        let mut lives = slots.running.values().filter_map(|running| running.recording.live());
+        lives.find(|live| live.session == session)
     }
 
     /// Begins to record a source. Blocks.
@@ -320,9 +327,13 @@ impl Recordings {
             slots.closed = true;
             slots.running.drain().collect()
         };
+        let desktops: Vec<Recording> =
+            lock(&self.slots).desktops.drain().map(|(_, recording)| recording).collect();
         for (_, running) in &running {
             running.recording.stop(EndReason::Shutdown);
         }
+        // Desktops end theirs before; what they left ends as it is dropped.
+        drop(desktops);
         for (id, running) in running {
             if let Err(error) = running.recording.join() {
                 tracing::error!(source = %id, %error, "a recording was not closed in order");
@@ -395,11 +406,11 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The quota of a source, as retention wants it.
-pub fn quota(source: &Source) -> Quota {
+/// A quota as the archive wants it.
+pub fn quota(retention: &Retention) -> Quota {
     Quota {
-        max_age_us: source.retention.max_age_s.map(|age| age.saturating_mul(1_000_000)),
-        max_bytes: source.retention.max_bytes,
+        max_age_us: retention.max_age_s.map(|age| age.saturating_mul(1_000_000)),
+        max_bytes: retention.max_bytes,
     }
 }
 

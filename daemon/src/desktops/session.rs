@@ -1,0 +1,491 @@
+//! One session on a desktop: who is there, what they may do now, and what is recorded of it.
+//!
+//! What decides is `lucid_rdp`'s controller and policy; this feeds them with what happens and with
+//! real time, and does what they say. Nothing here waits: clients are told through channels,
+//! events go into the recording's feed, and the end of a session is left for the driver.
+
+mod observers;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lucid_capture::recorder::EventFeed;
+use lucid_evidence::{Hash, SessionId};
+use lucid_rdp::controller::{ClientId, Controller, Effect, Ending, Input, State, Timing};
+use lucid_rdp::event::{Approval, Connection, Event, EventKind};
+use lucid_rdp::monitor::Counters;
+use lucid_rdp::policy::{Denial, Policy, PolicyInForce, Void};
+use lucid_rdp::session::{Admission, Ended, EventSink, Order, RunningDesktop};
+use tokio::sync::{Notify, watch};
+
+use super::policy::PolicyBody;
+use observers::ObserverKey;
+pub use requests::Unanswerable;
+use requests::{APPROVAL_WAITS_US, Request};
+
+use super::stored::DesktopId;
+use super::view::{ClientView, ConnectionView};
+use crate::events::{Events, Topic};
+use crate::http::time::{Rfc3339, now_us};
+
+/// A browser that has asked for no picture for so long no longer watches, microseconds.
+const WATCHING_US: u64 = 20_000_000;
+
+/// Whom a session tells of its changes.
+pub struct Herald {
+    /// Listeners of the API.
+    pub events: Events,
+    /// Woken when a session has come to its end.
+    pub wake: Notify,
+}
+
+/// What a session begins with.
+pub struct Opening {
+    /// The session.
+    pub id: SessionId,
+    /// Its desktop.
+    pub desktop: DesktopId,
+    /// The desktop's name.
+    pub desktop_name: String,
+    /// Who records, for the notice.
+    pub recorded_by: String,
+    /// The policy, as anchored.
+    pub policy: Policy,
+    /// Its hash, as anchored.
+    pub anchored: Hash,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Where events go.
+    pub feed: EventFeed,
+    /// Where the wire counts.
+    pub counters: Arc<Counters>,
+    /// Who is told.
+    pub herald: Arc<Herald>,
+}
+
+/// A session that runs.
+pub struct Session {
+    /// The session.
+    pub id: SessionId,
+    /// Its desktop.
+    pub desktop: DesktopId,
+    desktop_name: String,
+    recorded_by: String,
+    opened_us: u64,
+    feed: EventFeed,
+    counters: Arc<Counters>,
+    policy: watch::Sender<Arc<Policy>>,
+    herald: Arc<Herald>,
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    controller: Controller,
+    force: PolicyInForce,
+    clients: BTreeMap<u64, Client>,
+    /// The user who accepted the notice last.
+    accepted: Option<String>,
+    state_since_us: u64,
+    requests: Vec<Request>,
+    asked: u64,
+    watchers: BTreeMap<String, u64>,
+    observer_keys: Vec<ObserverKey>,
+    ending: Option<Ending>,
+    keys: u64,
+    refused: u64,
+}
+
+struct Client {
+    user: String,
+    peer: SocketAddr,
+    since_us: u64,
+    observer: bool,
+    orders: watch::Sender<Order>,
+}
+
+/// Tells the session what one client does.
+struct Sink {
+    session: Arc<Session>,
+    client: ClientId,
+}
+
+impl EventSink for Sink {
+    fn record(&self, event: EventKind) {
+        self.session.take(self.client, event);
+    }
+}
+
+impl Session {
+    /// A session whose recording runs and whose first client is about to come in.
+    ///
+    /// # Errors
+    /// [`Void`], when the policy is not the anchored one.
+    pub fn open(opening: Opening) -> Result<Arc<Self>, Void> {
+        let Opening { id, desktop, desktop_name, recorded_by, policy, anchored, .. } = opening;
+        let (encoding, sender) = (policy.encode(), watch::Sender::new(Arc::new(policy.clone())));
+        let force = PolicyInForce::new(policy, anchored)?;
+        let session = Self {
+            id,
+            desktop,
+            desktop_name,
+            recorded_by,
+            opened_us: now_us(),
+            feed: opening.feed,
+            counters: opening.counters,
+            policy: sender,
+            herald: opening.herald,
+            began: Instant::now(),
+            inner: Mutex::new(Inner {
+                controller: Controller::new(opening.timing, 0),
+                force,
+                clients: BTreeMap::new(),
+                accepted: None,
+                state_since_us: now_us(),
+                requests: Vec::new(),
+                asked: 0,
+                watchers: BTreeMap::new(),
+                observer_keys: Vec::new(),
+                ending: None,
+                keys: 0,
+                refused: 0,
+            }),
+        };
+        session.note(EventKind::Policy { hash: anchored, encoding });
+        Ok(Arc::new(session))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Writes an event into the recording.
+    pub fn note(&self, kind: EventKind) {
+        self.feed.record(move |stamp| {
+            Event { stream_us: stamp.stream_us, wall_us: stamp.wall_us, kind }.encode()
+        });
+    }
+
+    fn connection(&self, change: Connection, user: &str, peer: &str, reason: &str) {
+        let (user, peer, reason) = (user.to_owned(), peer.to_owned(), reason.to_owned());
+        self.note(EventKind::Connection { change, user, peer, reason });
+    }
+
+    /// Lets a client in whose credential was checked. `None` when the session is over or belongs
+    /// to somebody else by now.
+    pub fn enter(
+        self: &Arc<Self>,
+        client: ClientId,
+        user: &str,
+        peer: SocketAddr,
+        desktop: RunningDesktop,
+    ) -> Option<Admission> {
+        let mut inner = self.lock();
+        let first = inner.controller.owner().is_none();
+        let orders = watch::Sender::new(Order::Run);
+        let receiver = orders.subscribe();
+        let there =
+            Client { user: user.to_owned(), peer, since_us: now_us(), observer: false, orders };
+        inner.clients.insert(client.0, there);
+        if first {
+            self.connection(Connection::Opened, user, &peer.to_string(), "");
+        }
+        let input = Input::SignedIn { client, user: user.to_owned() };
+        let effects = inner.controller.step(input, self.elapsed_us());
+        let refused = effects.iter().any(|one| matches!(one, Effect::Refuse(..)));
+        self.apply(&mut inner, effects);
+        if refused {
+            inner.clients.remove(&client.0);
+            return None;
+        }
+        // The same person need not be told twice within one session.
+        let accepted = inner.accepted.as_deref() == Some(user);
+        if accepted {
+            let input = Input::NoticeAccepted(client);
+            let effects = inner.controller.step(input, self.elapsed_us());
+            self.apply(&mut inner, effects);
+        }
+        drop(inner);
+        self.tell();
+        Some(self.admission(client, user, desktop, receiver, accepted, false))
+    }
+
+    fn admission(
+        self: &Arc<Self>,
+        client: ClientId,
+        user: &str,
+        desktop: RunningDesktop,
+        orders: watch::Receiver<Order>,
+        accepted: bool,
+        observer: bool,
+    ) -> Admission {
+        Admission {
+            session: self.id,
+            client,
+            user: user.to_owned(),
+            recorded_by: self.recorded_by.clone(),
+            desktop,
+            policy: self.policy.subscribe(),
+            accepted,
+            observer,
+            counters: Arc::clone(&self.counters),
+            events: Arc::new(Sink { session: Arc::clone(self), client }),
+            orders,
+        }
+    }
+
+    /// A client's connection is over.
+    pub fn left(&self, client: ClientId, ended: Ended) {
+        let mut inner = self.lock();
+        let Some(gone) = inner.clients.remove(&client.0) else { return };
+        let (change, reason) = (
+            if gone.observer { Connection::ObserverLeft } else { Connection::Closed },
+            match ended {
+                Ended::Declined => "the notice was not accepted",
+                Ended::LoggedOff => "the client closed the connection",
+                Ended::Lost => "the connection was lost",
+                Ended::Ordered => "closed by the device",
+                Ended::NoDesktop => "the desktop is gone",
+            },
+        );
+        self.connection(change, &gone.user, &gone.peer.to_string(), reason);
+        if !gone.observer {
+            let input = match ended {
+                Ended::Declined => Input::NoticeRefused(client),
+                Ended::NoDesktop => Input::End(Ending::DesktopLost),
+                Ended::LoggedOff | Ended::Lost | Ended::Ordered => Input::Closed(client),
+            };
+            let effects = inner.controller.step(input, self.elapsed_us());
+            self.apply(&mut inner, effects);
+        }
+        drop(inner);
+        self.tell();
+    }
+
+    fn take(&self, client: ClientId, event: EventKind) {
+        let mut inner = self.lock();
+        let Some((user, observer)) =
+            inner.clients.get(&client.0).map(|client| (client.user.clone(), client.observer))
+        else {
+            return;
+        };
+        let input = match &event {
+            EventKind::NoticeAccepted { .. } => Some(Input::NoticeAccepted(client)),
+            EventKind::Keys { .. } | EventKind::Pointer { .. } => Some(Input::Activity(client)),
+            _ => None,
+        };
+        match &event {
+            EventKind::Keys { count, .. } => inner.keys += count,
+            EventKind::Refused { count, .. } => inner.refused += count,
+            EventKind::NoticeAccepted { user, .. } if !observer => {
+                inner.accepted = Some(user.clone());
+            }
+            _ => {}
+        }
+        let ask = match &event {
+            EventKind::Refused { capability, denial: Denial::NotAllowed, .. } if !observer => {
+                Some(*capability)
+            }
+            _ => None,
+        };
+        self.note(event);
+        let before = inner.controller.state();
+        if let Some(input) = input.filter(|_| !observer) {
+            let effects = inner.controller.step(input, self.elapsed_us());
+            self.apply(&mut inner, effects);
+        }
+        let asked = ask.and_then(|capability| self.ask(&mut inner, capability, &user));
+        let changed = before != inner.controller.state() || ask.is_some();
+        drop(inner);
+        if let Some(asked) = asked {
+            self.herald.events.publish(Topic::Approval, &asked);
+        }
+        if changed {
+            self.tell();
+        }
+    }
+
+    /// Gives the session to another user.
+    pub fn transfer(&self, to: &str) {
+        self.step(Input::Transfer { to: to.to_owned() });
+    }
+
+    /// Ends the session.
+    pub fn end(&self, ending: Ending) {
+        self.step(Input::End(ending));
+    }
+
+    fn step(&self, input: Input) {
+        let mut inner = self.lock();
+        let effects = inner.controller.step(input, self.elapsed_us());
+        let changed = !effects.is_empty();
+        self.apply(&mut inner, effects);
+        drop(inner);
+        if changed {
+            self.tell();
+        }
+    }
+
+    /// Time has passed: state changes that are due, requests and observers that are over.
+    pub fn tick(&self) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let elapsed = self.elapsed_us();
+        // The kernel asks silent peers; whoever is still connected is alive.
+        if let Some(client) = inner.controller.client()
+            && inner.clients.contains_key(&client.0)
+        {
+            inner.controller.step(Input::Alive(client), elapsed);
+        }
+        let effects = inner.controller.step(Input::Tick, elapsed);
+        let mut changed = !effects.is_empty();
+        self.apply(inner, effects);
+        let now = now_us();
+        let mut expired = Vec::new();
+        for request in &mut inner.requests {
+            let over = now.saturating_sub(request.asked_us) >= APPROVAL_WAITS_US;
+            if request.state != Approval::Asked || !over {
+                continue;
+            }
+            request.state = Approval::Expired;
+            request.answered = Some((now, String::new()));
+            let (number, capability) = (request.number, request.capability);
+            let (approval, by) = (Approval::Expired, String::new());
+            self.note(EventKind::Approval { request: number, capability, approval, by });
+            expired.push(self.approval_view(request));
+        }
+        inner.watchers.retain(|account, last| {
+            let there = now.saturating_sub(*last) < WATCHING_US;
+            if !there {
+                self.connection(Connection::ObserverLeft, account, "the device's page", "");
+                changed = true;
+            }
+            there
+        });
+        drop(guard);
+        for view in &expired {
+            self.herald.events.publish(Topic::Approval, view);
+        }
+        if changed || !expired.is_empty() {
+            self.tell();
+        }
+    }
+
+    /// Compares the policy as it is stored now with the anchored one; a session under another is
+    /// void and ends.
+    pub fn hold_to(&self, stored: &Policy) {
+        let checked = self.lock().force.check(stored);
+        if let Err(void) = checked {
+            tracing::error!(session = %self.id, %void, "a desktop's session is ended");
+            self.note(EventKind::Alert { what: void.to_string() });
+            self.end(Ending::Void);
+        }
+    }
+
+    /// Why the session is over, once it is.
+    pub fn ending(&self) -> Option<Ending> {
+        self.lock().ending
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.lock().controller.state()
+    }
+
+    fn apply(&self, inner: &mut Inner, effects: Vec<Effect>) {
+        let who = |inner: &Inner, client: ClientId| {
+            inner.clients.get(&client.0).map_or_else(Default::default, |client| {
+                (client.user.clone(), client.peer.to_string())
+            })
+        };
+        for effect in effects {
+            match effect {
+                Effect::Entered(state) => {
+                    inner.state_since_us = now_us();
+                    self.note(EventKind::State { state });
+                }
+                Effect::Resumed(client) => {
+                    let (user, peer) = who(inner, client);
+                    self.connection(Connection::Resumed, &user, &peer, "");
+                }
+                Effect::TakenOver { by, .. } => {
+                    let (user, peer) = who(inner, by);
+                    self.connection(Connection::TakenOver, &user, &peer, "");
+                }
+                Effect::Transferred { from, to } => {
+                    inner.accepted = None;
+                    let reason = format!("from {from}");
+                    self.connection(Connection::Transferred, &to, "", &reason);
+                }
+                Effect::Close(client, why) => {
+                    if let Some(client) = inner.clients.get(&client.0) {
+                        client.orders.send_replace(Order::End { reason: why.to_owned() });
+                    }
+                }
+                Effect::End(ending) => {
+                    let owner = inner.controller.owner().unwrap_or_default().to_owned();
+                    self.connection(Connection::Terminated, &owner, "", ending.as_str());
+                    for client in inner.clients.values() {
+                        let reason = ending.as_str().to_owned();
+                        client.orders.send_replace(Order::End { reason });
+                    }
+                    inner.ending = Some(ending);
+                    self.herald.wake.notify_one();
+                }
+                // The server shows the notice, lets go of keys with the connection, and the kernel
+                // keeps connections alive.
+                Effect::ShowNotice(_)
+                | Effect::Attach(_)
+                | Effect::KeepAlive(_)
+                | Effect::Refuse(..)
+                | Effect::ReleaseInput => {}
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.herald.events.publish(Topic::Connection, &self.view());
+    }
+
+    /// As the API shows it.
+    pub fn view(&self) -> ConnectionView {
+        let inner = self.lock();
+        let client = |client: &Client| ClientView {
+            user: client.user.clone(),
+            peer: client.peer.to_string(),
+            since: Rfc3339::from_us(client.since_us),
+            observer: client.observer,
+        };
+        ConnectionView {
+            id: self.id.to_string(),
+            session_id: self.id.to_string(),
+            desktop_id: self.desktop.to_string(),
+            desktop_name: self.desktop_name.clone(),
+            owner: inner.controller.owner().map(str::to_owned),
+            state: inner.controller.state().as_str(),
+            state_since: Rfc3339::from_us(inner.state_since_us),
+            opened_at: Rfc3339::from_us(self.opened_us),
+            ending: inner.ending.map(Ending::as_str),
+            notice_accepted: inner.accepted.is_some(),
+            clients: inner.clients.values().map(client).collect(),
+            watchers: inner.watchers.keys().cloned().collect(),
+            policy: PolicyBody::from(inner.force.effective()),
+            policy_hash: inner.force.anchored().to_string(),
+            granted: inner.force.granted().iter().map(|one| one.as_str()).collect(),
+            approvals_waiting: inner
+                .requests
+                .iter()
+                .filter(|request| request.state == Approval::Asked)
+                .count(),
+            keys: inner.keys,
+            refused: inner.refused,
+        }
+    }
+}
