@@ -245,7 +245,7 @@ describe("an operator", () => {
     await page.setViewportSize({ width: 360, height: 740 });
     for (const scheme of ["dark", "light"] as const) {
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-      for (const path of ["", "sources", "recordings", "exports", "verify", "device"]) {
+      for (const path of ["", "sources", "desktops", "recordings", "exports", "verify", "device"]) {
         await page.goto(`${target.url}/#/${path}`);
         await page.getByRole("heading", { level: 1 }).waitFor();
         await page.waitForTimeout(300);

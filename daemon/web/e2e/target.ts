@@ -10,6 +10,9 @@ export interface Target {
   url: string;
   claimCode: string;
   kind: "fixture" | "binary" | "url";
+  /** Of the fixture only: what it holds, and a way to tell listeners. */
+  world?: unknown;
+  emit?: (name: string, data: unknown) => void;
   close: () => Promise<void>;
 }
 
@@ -21,8 +24,8 @@ export async function startTarget(): Promise<Target> {
   if (bin) return startBinary(bin);
   const url = process.env["LUCID_URL"];
   if (url) return { url, claimCode: process.env["LUCID_CLAIM_CODE"] ?? "", kind: "url", close: async () => {} };
-  const fixture = (await startFixture()) as { url: string; claimCode: string; close: () => Promise<void> };
-  return { url: fixture.url, claimCode: fixture.claimCode, kind: "fixture", close: fixture.close };
+  const fixture = (await startFixture()) as Required<Omit<Target, "kind">>;
+  return { ...fixture, kind: "fixture" };
 }
 
 /** The daemon on ports the system chooses, with a fresh data directory; the claim code is read where a person reads it. */

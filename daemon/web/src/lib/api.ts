@@ -14,6 +14,18 @@ import type {
   SignedIn,
   Source,
 } from "./types";
+import type {
+  Approval,
+  ConnectHelp,
+  Connection,
+  Credential,
+  Desktop,
+  DesktopList,
+  Issued,
+  NewDesktop,
+  Policy,
+  Usage,
+} from "./desktops";
 
 export const BASE = "/api/v1";
 /** A request that has not been answered after this many milliseconds is reported as unreachable. */
@@ -182,6 +194,28 @@ export const api = {
   startExport: (job: NewExport) => call<ExportJob>("/exports", { method: "POST", body: job }),
   removeExport: (job: string) => call<void>(`/exports/${id(job)}`, { method: "DELETE" }),
 
+  desktops: () => call<DesktopList>("/desktops?limit=1000"),
+  addDesktop: (desktop: NewDesktop) => call<Desktop>("/desktops", { method: "POST", body: desktop }),
+  changeDesktop: (desktop: string, change: Partial<NewDesktop>) =>
+    call<Desktop>(`/desktops/${id(desktop)}`, { method: "PATCH", body: change }),
+  removeDesktop: (desktop: string) => call<void>(`/desktops/${id(desktop)}`, { method: "DELETE" }),
+  startDesktop: (desktop: string) => call<Desktop>(`/desktops/${id(desktop)}/start`, { method: "POST" }),
+  stopDesktop: (desktop: string) => call<Desktop>(`/desktops/${id(desktop)}/stop`, { method: "POST" }),
+  issue: (desktop: string, user: string, expires_in_s: number, policy: Partial<Policy>) =>
+    call<Issued>(`/desktops/${id(desktop)}/credentials`, { method: "POST", body: { user, expires_in_s, policy } }),
+  credentials: (desktop: string) => call<Page<Credential>>(`/desktops/${id(desktop)}/credentials`),
+  revoke: (desktop: string, session: string) =>
+    call<Credential>(`/desktops/${id(desktop)}/credentials/${id(session)}`, { method: "DELETE" }),
+  connectHelp: (desktop: string) => call<ConnectHelp>(`/desktops/${id(desktop)}/connect`),
+  desktopUsage: (desktop: string) => call<{ items: Usage[] }>(`/desktops/${id(desktop)}/usage`),
+  connections: () => call<Page<Connection>>("/connections"),
+  terminate: (connection: string) => call<void>(`/connections/${id(connection)}`, { method: "DELETE" }),
+  transfer: (connection: string, user: string) =>
+    call<Issued>(`/connections/${id(connection)}/transfer`, { method: "POST", body: { user } }),
+  approvals: () => call<Page<Approval>>("/approvals"),
+  answer: (approval: string, decision: "grant" | "deny") =>
+    call<Approval>(`/approvals/${id(approval)}`, { method: "POST", body: { decision } }),
+
   head: () => call<ChainHead>("/chain/head"),
   components: () => call<Page<Component>>("/components"),
   health: () => call<EvidenceHealth>("/evidence-health"),
@@ -192,6 +226,8 @@ export const urls = {
   playlist: (session: string) => `${BASE}/sessions/${id(session)}/media/playlist.m3u8`,
   live: (session: string) => `${BASE}/sessions/${id(session)}/live`,
   proof: (session: string) => `${BASE}/sessions/${id(session)}/proof`,
+  thumbnail: (desktop: string, at: number) => `${BASE}/desktops/${id(desktop)}/thumbnail?at=${at}`,
+  rdpFile: (desktop: string, user: string) => `${BASE}/desktops/${id(desktop)}/rdp-file${query({ user })}`,
   download: (job: string) => `${BASE}/exports/${id(job)}/download`,
   events: `${BASE}/events`,
   verify: `${BASE}/verify`,

@@ -2,7 +2,20 @@
 // stopped updating would be a page that lies. Back-off with jitter; the caller polls while `onState(false)` holds.
 import { urls } from "./api";
 
-export const EVENT_NAMES = ["session", "source", "export", "component", "block", "gap", "health", "lagged"] as const;
+export const EVENT_NAMES = [
+  "session",
+  "source",
+  "export",
+  "component",
+  "block",
+  "gap",
+  "health",
+  "desktop",
+  "connection",
+  "approval",
+  "desktop_sign_in",
+  "lagged",
+] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 
 /** First and longest wait before the next attempt, in milliseconds. */

@@ -6,6 +6,7 @@ describe("parse", () => {
     ["", "home", null],
     ["#/", "home", null],
     ["#/sources", "sources", null],
+    ["#/desktops", "desktops", null],
     ["#/recordings", "recordings", null],
     ["#/recordings/", "recordings", null],
     ["#/recordings/0192f0c1-aaaa", "recording", "0192f0c1-aaaa"],

@@ -1,7 +1,8 @@
 // Which view the address bar asks for. Routes live in the fragment (#/recordings/...), so the daemon serves one page
 // and nothing of what is looked at reaches a log. Pure; tested in route.test.ts.
 
-export type View = "home" | "sources" | "recordings" | "recording" | "exports" | "verify" | "device" | "unknown";
+export type View =
+  "home" | "sources" | "desktops" | "recordings" | "recording" | "exports" | "verify" | "device" | "unknown";
 
 export interface Route {
   view: View;
@@ -13,6 +14,7 @@ export interface Route {
 const PLAIN: Record<string, View> = {
   "": "home",
   sources: "sources",
+  desktops: "desktops",
   recordings: "recordings",
   exports: "exports",
   verify: "verify",
