@@ -95,13 +95,13 @@ pub trait TronNode {
         owner: Address,
         token: Address,
     ) -> impl Future<Output = Result<Usdt, NodeError>> + Send;
-    /// What a transfer may cost at most, sun, with a margin; `Err` inside when it would revert.
+    /// What a contract's call may cost at most, sun, with a margin; `Err` inside when it would
+    /// revert.
     fn fee_limit(
         &self,
         from: Address,
-        token: Address,
-        to: Address,
-        amount: Usdt,
+        contract: Address,
+        data: &[u8],
     ) -> impl Future<Output = Result<Result<u64, String>, NodeError>> + Send;
     /// Sends the signed bytes (`broadcasthex`).
     fn broadcast(&self, signed: &[u8]) -> impl Future<Output = Result<Answer, NodeError>> + Send;

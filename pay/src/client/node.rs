@@ -435,12 +435,10 @@ impl TronNode for HttpNode {
     async fn fee_limit(
         &self,
         from: Address,
-        token: Address,
-        to: Address,
-        amount: Usdt,
+        contract: Address,
+        data: &[u8],
     ) -> Result<Result<u64, String>, NodeError> {
-        let data = abi::transfer(&to, amount.units());
-        let seen = match self.constant(from, token, &data, false).await? {
+        let seen = match self.constant(from, contract, data, false).await? {
             Ok(Seen { reverted: Some(why), .. }) | Err(why) => return Ok(Err(why)),
             Ok(seen) => seen,
         };

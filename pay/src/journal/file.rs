@@ -3,6 +3,7 @@
 use super::Medium;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Why the files cannot be used.
@@ -41,6 +42,7 @@ impl FileMedium {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .mode(0o600)
                 .open(&path)
                 .map_err(|source| OpenFileError::Io { path, source })
         };

@@ -12,11 +12,13 @@
 
 mod file;
 mod medium;
+mod visits;
 
 pub use file::{FileMedium, OpenFileError};
 pub use medium::Medium;
 
 use std::io::{self, Read};
+use visits::Visits;
 
 /// The longest payload of one frame, bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
@@ -99,9 +101,8 @@ pub struct Journal<M> {
 fn header_check(base: &blake3::Hasher, previous: &[u8; HASH], start: &[u8]) -> [u8; 4] {
     let mut hasher = base.clone();
     hasher.update(previous).update(start);
-    let mut check = [0; 4];
-    hasher.finalize_xof().fill(&mut check);
-    check
+    let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
+    [a, b, c, d]
 }
 
 fn frame_hash(
@@ -146,14 +147,15 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 impl<M: Medium> Journal<M> {
-    /// Reads the journal from its beginning and gives each frame's payload to `visit`.
+    /// Reads the journal from its beginning and gives each frame's payload to `visit`, in order; in
+    /// another thread when there are many. What `visit` was given counts only if this returns well.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] or [`JournalError::Missing`] when anything acknowledged is not
     /// there as it was; whatever `visit` refuses.
     pub fn open(
         mut medium: M,
-        mut visit: impl FnMut(u64, &[u8]) -> Result<(), JournalError>,
+        visit: impl FnMut(u64, &[u8]) -> Result<(), JournalError> + Send,
     ) -> Result<(Self, Opened), JournalError> {
         let mut mark = (0, [0; HASH]);
         let mut marked = false;
@@ -171,9 +173,10 @@ impl<M: Medium> Journal<M> {
         let base = blake3::Hasher::new_derive_key(CONTEXT_FRAME);
         let header_base = blake3::Hasher::new_derive_key(CONTEXT_HEADER);
         let (mut head, mut next, mut len) = ([0; HASH], 0u64, 0u64);
-        let mut left: u64;
+        let mut left: u64 = 0;
         let mut wrong = None;
-        {
+        std::thread::scope(|scope| {
+            let mut visits = Visits::new(scope, visit);
             let mut reader = medium.read().map_err(JournalError::Read)?;
             let mut body = Vec::new();
             loop {
@@ -208,11 +211,12 @@ impl<M: Medium> Journal<M> {
                     wrong = Some("its content is altered");
                     break;
                 }
-                visit(next, payload)?;
+                visits.push(next, payload)?;
                 head = expected;
                 next += 1;
                 len += left;
             }
+            visits.finish()?;
             if wrong.is_some() || left > 0 {
                 // Count what follows, so that the report is right.
                 let mut sink = [0; 8192];
@@ -223,7 +227,8 @@ impl<M: Medium> Journal<M> {
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
         if !marked && (next > 1 || mark_seen) {
             // A crash may tear the first frame's mark, in slot 1, and no other can be alone.
             return Err(JournalError::Damaged { frame: next, what: "both marks are altered" });

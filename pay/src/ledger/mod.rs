@@ -1,13 +1,15 @@
 //! The double-entry ledger: rows derived from the journal's records, and nothing else. Every total
 //! is a sum of these rows.
 
+mod month;
 mod statement;
 
+pub use month::{Month, MonthError, utc};
 pub use statement::{Line, Statement};
 
 use crate::payout::record::{Entry, Record, Share};
-use crate::payout::types::{Address, Millis, PayoutId, TxId, Usdt};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::payout::types::{Address, ById, Millis, PayoutId, TxId, Usdt};
+use std::collections::{BTreeMap, HashSet};
 
 /// An account of the ledger. Those of TRX hold sun, the others millionths of USDT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +53,8 @@ pub struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     rows: Vec<Row>,
-    owed: HashMap<PayoutId, (Address, Usdt)>,
-    live: HashMap<TxId, (Address, Vec<Share>)>,
+    owed: ById<PayoutId, (Address, Usdt)>,
+    live: ById<TxId, (Address, Vec<Share>)>,
     funded: HashSet<TxId>,
 }
 

@@ -1,9 +1,13 @@
-//! A payee's statement: one line per payout, each saying why it was paid or why not yet; as CSV and
-//! as HTML to print.
+//! Statements: one line per payout, each saying why it was paid or why not yet; as CSV and as HTML
+//! to print.
+//!
+//! A payout stands in the month in which it took the state it is in. So every payout is in exactly
+//! one month, and the line of one that is over never moves.
 
-use super::{Account, Ledger};
+use super::{Account, Ledger, Month};
 use crate::payout::book::{Book, State};
-use crate::payout::types::{Address, Millis, PayoutId, Usdt};
+use crate::payout::types::{Address, Credits, Millis, PayoutId, Usdt};
+use crate::tron::Sun;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
@@ -12,44 +16,47 @@ use std::fmt::Write;
 pub struct Line {
     /// The payout.
     pub payout: PayoutId,
+    /// Who gets it.
+    pub payee: Address,
     /// When it was asked for.
-    pub at: Millis,
+    pub requested: Millis,
+    /// When it took the state it is in.
+    pub since: Millis,
     /// The request's reason.
     pub reason: String,
     /// Credits and their rate, for a node's reward.
-    pub credits: Option<(u64, Usdt)>,
+    pub credits: Option<Credits>,
     /// What was asked.
     pub gross: Usdt,
     /// Fee kept, of rows.
     pub fee: Usdt,
     /// What reached the payee, of rows.
     pub net: Usdt,
-    /// The state's name.
-    pub state: &'static str,
+    /// TRX burned.
+    pub burned: Sun,
+    /// Where it stands.
+    pub state: State,
     /// Why it is in that state.
     pub why: String,
     /// Its last transaction, in hex.
     pub transaction: String,
 }
 
-/// A payee's payouts asked for in a span of time.
+/// The payouts of a month, of one payee or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The payee, as shown to people.
-    pub payee: String,
+    /// The month.
+    pub month: Month,
+    /// The payee, or all.
+    pub payee: Option<Address>,
     /// The lines, oldest first.
     pub lines: Vec<Line>,
 }
 
 impl Statement {
-    /// The payouts of `payee` asked for in `from..to`. `name` is how the payee is shown.
-    pub fn new(
-        ledger: &Ledger,
-        book: &Book,
-        payee: Address,
-        name: &str,
-        (from, to): (Millis, Millis),
-    ) -> Self {
+    /// The payouts that took their present state in `month`.
+    pub fn new(ledger: &Ledger, book: &Book, payee: Option<Address>, month: Month) -> Self {
+        let (from, to) = month.span();
         let mut sums: HashMap<PayoutId, (u64, u64)> = HashMap::new();
         for row in ledger.rows() {
             let Some(id) = row.payout else { continue };
@@ -59,38 +66,36 @@ impl Statement {
                 _ => {}
             }
         }
-        let mut lines: BTreeMap<(Millis, PayoutId), Line> = BTreeMap::new();
+        let mut lines: BTreeMap<(Millis, u64), Line> = BTreeMap::new();
         for (id, payout) in &book.payouts {
-            let at = payout.history.first().map_or(0, |change| change.at);
-            if payout.request.payee != payee || at < from || at >= to {
+            let since = payout.history.last().map_or(0, |change| change.at);
+            let request = &payout.request;
+            if payee.is_some_and(|payee| payee != request.payee) || since < from || since >= to {
                 continue;
             }
             let (net, fee) = sums.get(id).copied().unwrap_or_default();
-            let credits = payout.request.credits.as_ref();
-            lines.insert(
-                (at, *id),
-                Line {
-                    payout: *id,
-                    at,
-                    reason: payout.request.reason.clone(),
-                    credits: credits.map(|credits| (credits.credits, credits.rate)),
-                    gross: payout.request.amount,
-                    fee: Usdt::from_units(fee).unwrap_or(Usdt::MAX),
-                    net: Usdt::from_units(net).unwrap_or(Usdt::MAX),
-                    state: payout.state().name(),
-                    why: match payout.state() {
-                        State::Confirmed => "paid".to_owned(),
-                        _ => format!("not yet: {}", payout.cause()),
-                    },
-                    transaction: payout
-                        .attempts
-                        .last()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
+            let line = Line {
+                payout: *id,
+                payee: request.payee,
+                requested: payout.history.first().map_or(0, |change| change.at),
+                since,
+                reason: request.reason.clone(),
+                credits: request.credits.clone(),
+                gross: request.amount,
+                fee: Usdt::from_units(fee).unwrap_or(Usdt::MAX),
+                net: Usdt::from_units(net).unwrap_or(Usdt::MAX),
+                burned: Sun::from_units(payout.burned_sun.unwrap_or(0)).unwrap_or(Sun::MAX),
+                state: payout.state(),
+                why: match payout.state() {
+                    State::Confirmed => format!("paid: {}", payout.cause()),
+                    State::Failed => format!("not paid: {}", payout.cause()),
+                    _ => format!("not yet: {}", payout.cause()),
                 },
-            );
+                transaction: payout.attempts.last().map(ToString::to_string).unwrap_or_default(),
+            };
+            lines.insert((since, payout.number), line);
         }
-        Self { payee: name.to_owned(), lines: lines.into_values().collect() }
+        Self { month, payee, lines: lines.into_values().collect() }
     }
 
     /// Gross, fee and net of all lines.
@@ -103,24 +108,34 @@ impl Statement {
         })
     }
 
-    fn cells(line: &Line) -> [String; 11] {
+    fn cells(line: &Line) -> [String; 14] {
         let (credits, rate) = line
             .credits
-            .map(|(credits, rate)| (credits.to_string(), rate.fixed()))
+            .as_ref()
+            .map(|credits| (credits.credits.to_string(), credits.rate.to_string()))
             .unwrap_or_default();
         [
             line.payout.to_string(),
-            line.at.to_string(),
+            line.payee.to_string(),
+            super::month::utc(line.requested),
+            super::month::utc(line.since),
             line.reason.clone(),
             credits,
             rate,
-            line.gross.fixed(),
-            line.fee.fixed(),
-            line.net.fixed(),
-            line.state.to_owned(),
+            line.gross.to_string(),
+            line.fee.to_string(),
+            line.net.to_string(),
+            line.burned.to_string(),
+            line.state.name().to_owned(),
             line.why.clone(),
             line.transaction.clone(),
         ]
+    }
+
+    fn total_cells(&self) -> [String; 4] {
+        let (gross, fee, net) = self.totals();
+        let burned: Sun = self.lines.iter().map(|line| line.burned).sum();
+        [gross.to_string(), fee.to_string(), net.to_string(), burned.to_string()]
     }
 
     /// RFC 4180, with a header and a total. A cell that a spreadsheet would run is kept text.
@@ -130,25 +145,29 @@ impl Statement {
             let cells: Vec<String> = Self::cells(line).iter().map(|cell| quote(cell)).collect();
             let _ = write!(text, "{}\r\n", cells.join(","));
         }
-        let (gross, fee, net) = self.totals();
-        let [gross, fee, net] = [gross, fee, net].map(Usdt::fixed);
-        let _ = write!(text, "total,,,,,{gross},{fee},{net},,,\r\n");
+        let _ = write!(text, "total,,,,,,,{},,,\r\n", self.total_cells().join(","));
         text
     }
 
     /// A page to print.
     pub fn html(&self) -> String {
-        let payee = escape(&self.payee);
+        let payee = self.payee.map_or("all payees".to_owned(), |payee| payee.to_string());
+        let (payee, month) = (escape(&payee), self.month);
         let mut text = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Statement of {payee}\
-             </title><style>body{{font:11pt sans-serif}}table{{border-collapse:collapse}}\
-             td,th{{border:1px solid #999;padding:2pt 4pt;text-align:left;\
-             overflow-wrap:anywhere}}</style><h1>Statement</h1><p>Payee {payee}</p><table><tr>"
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width\">\
+             <title>Statement {month}, {payee}</title><style>\
+             @page{{size:A4 landscape;margin:12mm}}body{{font:9pt sans-serif}}\
+             table{{border-collapse:collapse;width:100%}}td,th{{border:1px solid #999;\
+             padding:2pt 4pt;text-align:left;vertical-align:top;overflow-wrap:anywhere}}\
+             tr{{break-inside:avoid}}thead{{display:table-header-group}}</style></head><body>\
+             <h1>Statement {month}</h1><p>Payee: {payee}. Times are UTC; a payout stands in the \
+             month in which it took its present state.</p><table><thead><tr>"
         );
         for column in COLUMNS {
-            let _ = write!(text, "<th>{column}</th>");
+            let _ = write!(text, "<th>{}</th>", column.replace('_', " "));
         }
-        text.push_str("</tr>");
+        text.push_str("</tr></thead><tbody>");
         for line in &self.lines {
             text.push_str("<tr>");
             for cell in Self::cells(line) {
@@ -156,26 +175,27 @@ impl Statement {
             }
             text.push_str("</tr>");
         }
-        let (gross, fee, net) = self.totals();
-        let [gross, fee, net] = [gross, fee, net].map(Usdt::fixed);
-        let _ = write!(
-            text,
-            "<tr><th colspan=\"5\">total</th><th>{gross}</th><th>{fee}</th><th>{net}</th>\
-             <th colspan=\"3\"></th></tr></table></html>"
-        );
+        text.push_str("<tr><th colspan=\"7\">total</th>");
+        for cell in self.total_cells() {
+            let _ = write!(text, "<th>{cell}</th>");
+        }
+        text.push_str("<th colspan=\"3\"></th></tr></tbody></table></body></html>\n");
         text
     }
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 14] = [
     "payout",
-    "requested_ms",
+    "payee",
+    "requested_utc",
+    "since_utc",
     "reason",
     "credits",
     "rate_usdt",
     "gross_usdt",
     "fee_usdt",
     "net_usdt",
+    "burned_trx",
     "state",
     "why",
     "transaction",

@@ -1,7 +1,7 @@
 //! What the records add up to: every payout, its history, and the live transactions.
 
 use super::record::{Attempt, Entry, Record, Share};
-use super::types::{Address, Millis, PayoutId, Request, TxId, Usdt};
+use super::types::{Address, ById, Millis, PayoutId, Request, TxId, Usdt};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -76,6 +76,10 @@ pub struct Payout {
     pub history: Vec<Change>,
     /// Its transactions, oldest first.
     pub attempts: Vec<TxId>,
+    /// Most sun the energy of its last transaction may cost, as estimated when it was signed.
+    pub fee_limit_sun: Option<u64>,
+    /// TRX burned by its transactions, sun; for payouts that went together at the first of them.
+    pub burned_sun: Option<u64>,
     /// USDT moved by a transaction that failed; then nobody may try again.
     pub moved: Usdt,
     /// A person ended it; that is final.
@@ -117,7 +121,7 @@ pub struct Live {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     /// Every payout.
-    pub payouts: HashMap<PayoutId, Payout>,
+    pub payouts: ById<PayoutId, Payout>,
     /// Payouts that wait for a transaction, in the order they came.
     pub waiting: BTreeMap<u64, PayoutId>,
     /// Live transactions.
@@ -195,6 +199,8 @@ impl Book {
                     approved_by: None,
                     history: Vec::with_capacity(5),
                     attempts: Vec::with_capacity(1),
+                    fee_limit_sun: None,
+                    burned_sun: None,
                     moved: Usdt::ZERO,
                     cancelled: false,
                 };
@@ -243,6 +249,7 @@ impl Book {
                     if let Some(payout) = self.payouts.get_mut(&share.payout) {
                         self.waiting.remove(&payout.number);
                         payout.attempts.push(attempt.txid);
+                        payout.fee_limit_sun = Some(attempt.fee_limit);
                         payout.enter(State::Signed, at, "signed, not yet taken by a node");
                     }
                 }
@@ -268,15 +275,17 @@ impl Book {
                 let shares = live.attempt.shares.clone();
                 self.enter(&shares, State::Seen, at, format!("in block {block}, not yet solid"));
             }
-            Record::Confirmed { txid, block, .. } => {
+            Record::Confirmed { txid, block, burned_sun } => {
                 let Some(live) = self.live.remove(txid) else { return };
                 self.last_block = self.last_block.max(*block);
+                self.burn(&live.attempt.shares, *burned_sun);
                 let cause = format!("solidified in block {block}");
                 self.enter(&live.attempt.shares, State::Confirmed, at, cause);
             }
-            Record::Failed { txid, block, moved, cause, .. } => {
+            Record::Failed { txid, block, moved, cause, burned_sun } => {
                 let Some(live) = self.live.remove(txid) else { return };
                 self.last_block = self.last_block.max(*block);
+                self.burn(&live.attempt.shares, *burned_sun);
                 self.unspend(&live);
                 for share in &live.attempt.shares {
                     if let Some(payout) = self.payouts.get_mut(&share.payout) {
@@ -295,6 +304,16 @@ impl Book {
                 }
             }
             Record::Funded { .. } => {}
+        }
+    }
+
+    fn burn(&mut self, shares: &[Share], sun: u64) {
+        for (place, share) in shares.iter().enumerate() {
+            if let Some(payout) = self.payouts.get_mut(&share.payout) {
+                let before = payout.burned_sun.unwrap_or_default();
+                let part = if place == 0 { sun } else { 0 };
+                payout.burned_sun = Some(before.saturating_add(part));
+            }
         }
     }
 

@@ -200,7 +200,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
     async fn sign(&self, mut order: Order) -> Event {
         let mut cause = "no node is configured".to_owned();
         for node in &self.nodes {
-            match node.fee_limit(order.from, order.token, order.to, order.net).await {
+            match node.fee_limit(order.from, order.contract, &order.call).await {
                 Ok(Ok(fee_limit)) => {
                     order.fee_limit = fee_limit;
                     return match self.wallet.sign(&order) {

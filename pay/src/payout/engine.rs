@@ -12,6 +12,7 @@ use super::types::{
 use super::wallet::{Order, Signed};
 use crate::chain::known;
 use crate::node::{Answer, Block};
+use crate::tron::abi;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
@@ -360,7 +361,11 @@ impl<R: Rules> Engine<R> {
         Ok(effects)
     }
 
-    fn check(&self, request: &Request) -> Result<(), Refusal> {
+    /// Whether a request would be accepted.
+    ///
+    /// # Errors
+    /// The [`Refusal`] it would meet.
+    pub fn check(&self, request: &Request) -> Result<(), Refusal> {
         let policy = &self.policy;
         let amount = request.amount;
         check_text("reason", &request.reason, REASON_BYTES_MAX)?;
@@ -388,10 +393,11 @@ impl<R: Rules> Engine<R> {
             return Err(Refusal::Credits { credits, rate, amount });
         }
         match request.route {
-            // The router's contract needs an ABI and address, which no policy names yet.
-            Route::Router => return Err(Refusal::Route("router contract")),
+            Route::Router if policy.router.is_none() => {
+                return Err(Refusal::Route("router contract"));
+            }
             Route::Kyc if policy.compliance.is_none() => return Err(Refusal::Route("KYC-gated")),
-            Route::Kyc | Route::Direct => {}
+            Route::Kyc | Route::Direct | Route::Router => {}
         }
         self.payee(&request.payee).map_err(|why| Refusal::Payee(request.payee, why))
     }
@@ -501,7 +507,7 @@ impl<R: Rules> Engine<R> {
         }
         let mut effects = Vec::new();
         let mut seen = BTreeSet::new();
-        for id in self.book.waiting.values() {
+        for id in &self.turns(now) {
             let Some(payout) = self.book.payouts.get(id) else { continue };
             let payee = payout.request.payee;
             if self.awaits_person(id) {
@@ -524,6 +530,22 @@ impl<R: Rules> Engine<R> {
             }
         }
         effects
+    }
+
+    /// Waiting payouts in the order they are tried: as they came, the held ones after the others
+    /// and beginning with another one each second, so that one that can never be signed keeps
+    /// nobody else from being paid.
+    fn turns(&self, now: Millis) -> Vec<PayoutId> {
+        let held = |id: &PayoutId| {
+            self.book.payouts.get(id).is_some_and(|payout| payout.state() == State::Held)
+        };
+        let (mut last, mut first): (Vec<_>, Vec<_>) =
+            self.book.waiting.values().partition(|id| held(id));
+        if let Some(turn) = (now / 1000).checked_rem(last.len() as u64) {
+            last.rotate_left(usize::try_from(turn).unwrap_or(0));
+        }
+        first.append(&mut last);
+        first
     }
 
     /// A payee's waiting rewards, up to what one transfer may carry without a second person.
@@ -595,9 +617,18 @@ impl<R: Rules> Engine<R> {
                 view.balance
             ));
         }
+        let (contract, call) = match (first.route, &policy.router) {
+            (Route::Router, Some(router)) => {
+                let call = router.call(payee, net, &first.evidence);
+                (router.contract, call.map_err(|error| error.to_string())?)
+            }
+            (Route::Router, None) => return Err("the router contract is not configured".into()),
+            _ => (policy.token, abi::transfer(&payee, net.units())),
+        };
         Ok(Order {
+            contract,
+            call,
             shares: self.shares(group, &requests),
-            route: first.route,
             from: policy.account,
             to: payee,
             token: policy.token,

@@ -1,8 +1,7 @@
-//! A hot wallet: builds the USDT transfer of an order and signs it with a key in memory.
+//! A hot wallet: builds the transaction of an order and signs it with a key in memory.
 
-use super::types::{Route, TxId};
+use super::types::TxId;
 use super::wallet::{Order, SignError, Signed, Wallet};
-use crate::tron::abi;
 use crate::tron::key::PrivateKey;
 use crate::tron::transaction::{Frame, RefBlock, Unsigned};
 use tron_protobuf::TriggerSmartContract;
@@ -26,14 +25,11 @@ impl Wallet for HotWallet {
         if owner != order.from {
             return Err(SignError(format!("its key is {owner}'s, not {}'s", order.from)));
         }
-        if order.route == Route::Router {
-            return Err(SignError("it knows no router contract".into()));
-        }
         let time = |time: u64| i64::try_from(time).map_err(|error| refuse(&error));
         let contract = TriggerSmartContract {
             owner_address: order.from.to_bytes().to_vec(),
-            contract_address: order.token.to_bytes().to_vec(),
-            data: abi::transfer(&order.to, order.net.units()),
+            contract_address: order.contract.to_bytes().to_vec(),
+            data: order.call.clone(),
             ..TriggerSmartContract::default()
         };
         let frame = Frame {
@@ -55,19 +51,20 @@ mod tests {
     use super::*;
     use crate::tron::sha256;
     use crate::tron::signature::Signature;
-    use crate::tron::{Address, Usdt};
+    use crate::tron::{Address, Usdt, abi};
     use tron_protobuf::{Message, Transaction};
 
     #[test]
     fn an_order_becomes_exactly_its_transfer_signed_by_the_account() {
         let key = PrivateKey::from_bytes(&[7; 32]).unwrap();
-        let owner = key.address();
+        let (owner, payee) = (key.address(), Address::from_evm([0x41; 20]));
         let order = Order {
             shares: Vec::new(),
-            route: Route::Direct,
             from: owner,
-            to: Address::from_evm([0x41; 20]),
-            token: Address::from_evm([0x41; 20]),
+            to: payee,
+            token: Address::from_evm([0x42; 20]),
+            contract: Address::from_evm([0x42; 20]),
+            call: abi::transfer(&payee, 12_500_000),
             net: Usdt::from_units(12_500_000).unwrap(),
             timestamp: 1_000,
             expiration: 601_000,
@@ -84,6 +81,7 @@ mod tests {
         assert_eq!(signature.recover(&signed.txid.0).unwrap(), owner);
         let call = Unsigned::from_bytes(&raw.encode_to_vec()).unwrap();
         let call: TriggerSmartContract = call.message().unwrap();
+        assert_eq!(call.contract_address, Address::from_evm([0x42; 20]).to_bytes());
         assert_eq!(call.data[..4], [0xa9, 0x05, 0x9c, 0xbb]);
         assert_eq!(call.data[call.data.len() - 4..], 12_500_000u32.to_be_bytes());
         let other = PrivateKey::from_bytes(&[8; 32]).unwrap();

@@ -1,5 +1,6 @@
 //! The operator's rules for payouts.
 
+use super::router::Router;
 use super::types::{Address, Millis, Usdt};
 use std::collections::BTreeSet;
 
@@ -30,6 +31,8 @@ pub struct Policy {
     pub deny: BTreeSet<Address>,
     /// The compliance key, Ed25519. Without one the gated route is refused.
     pub compliance: Option<[u8; 32]>,
+    /// The router's contract. Without one its route is refused.
+    pub router: Option<Router>,
     /// How long a signed transaction may wait for a block.
     pub lifetime: Millis,
     /// How far beyond the expiry a solidified block must lie: the answers of a load balancer may
@@ -57,6 +60,7 @@ impl Policy {
             allow: BTreeSet::new(),
             deny: BTreeSet::new(),
             compliance: None,
+            router: None,
             lifetime: 600_000,
             expiry_margin: 30_000,
             skew: 120_000,

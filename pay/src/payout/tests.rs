@@ -39,7 +39,7 @@ fn request(amount: u64) -> Request {
 }
 
 fn reward(amount: u64, evidence: u8) -> Request {
-    let credits = Some(Credits { credits: amount, rate: usdt(1) });
+    let credits = Some(Credits { credits: amount, rate: usdt(1), span: None });
     Request { evidence: [evidence; 32], credits, ..request(amount) }
 }
 
@@ -92,7 +92,7 @@ fn requests_outside_the_limits_are_refused_and_change_nothing() {
     }
     let error = refused(Request { reason: String::new(), ..request(5_000_000) }, &mut engine);
     assert!(matches!(error, Refusal::Text { field: "reason", .. }), "{error}");
-    let wrong = Some(Credits { credits: 2, rate: usdt(1) });
+    let wrong = Some(Credits { credits: 2, rate: usdt(1), span: None });
     let error = refused(Request { credits: wrong, ..request(5_000_000) }, &mut engine);
     assert!(matches!(error, Refusal::Credits { .. }), "{error}");
     let error = refused(Request { route: Route::Router, ..request(5_000_000) }, &mut engine);

@@ -2,6 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
 
 pub use crate::tron::{Address, Usdt};
 
@@ -14,6 +16,28 @@ pub const REASON_BYTES_MAX: usize = 256;
 pub const KEY_BYTES_MAX: usize = 128;
 /// The longest name of a person or batch, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+
+/// A hasher of ids that are hashes already: their first bytes spread well, and nobody chooses them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    // The length, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A map by [`PayoutId`] or [`TxId`].
+pub type ById<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
@@ -69,6 +93,9 @@ pub struct Credits {
     /// Price of one credit in the smallest unit of USDT.
     #[n(1)]
     pub rate: Usdt,
+    /// First and last block of the span the credits come from.
+    #[n(2)]
+    pub span: Option<(u64, u64)>,
 }
 
 /// Somebody asks for a payout.
@@ -103,12 +130,14 @@ pub struct Request {
 impl Request {
     /// The payout's id: BLAKE3 over the idempotency key (payee, amount, reason, evidence hash).
     pub fn id(&self) -> PayoutId {
-        let mut hasher = blake3::Hasher::new_derive_key("lucid-pay idempotency key v1");
+        static BASE: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("lucid-pay idempotency key v1"));
+        let mut hasher = BASE.clone();
         hasher.update(&self.payee.to_bytes()).update(&self.amount.units().to_be_bytes());
         hasher.update(&(self.reason.len() as u64).to_be_bytes()).update(self.reason.as_bytes());
         hasher.update(&self.evidence);
         let mut id = [0; 16];
-        hasher.finalize_xof().fill(&mut id);
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         PayoutId(id)
     }
 }

@@ -8,14 +8,16 @@ use super::types::{Address, Millis, TxId, Usdt};
 pub struct Order {
     /// The payouts it pays.
     pub shares: Vec<Share>,
-    /// How it goes.
-    pub route: super::types::Route,
     /// The paying account.
     pub from: Address,
     /// The payee.
     pub to: Address,
     /// The USDT contract.
     pub token: Address,
+    /// The contract that is called: the token, or the router.
+    pub contract: Address,
+    /// The calldata.
+    pub call: Vec<u8>,
     /// What the payee gets.
     pub net: Usdt,
     /// Unique in the account.

@@ -124,7 +124,30 @@ pub struct Wallets {
     _lock: File,
 }
 
+/// The key of a directory that is not held: commands and the running process take turns.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    path: PathBuf,
+    master: Unlock,
+}
+
+impl Keyring {
+    /// Opens the directory without asking for the passphrase again.
+    ///
+    /// # Errors
+    /// [`WalletError::Busy`] while another process has it.
+    pub fn open(&self) -> Result<Wallets, WalletError> {
+        let lock = lock(&self.path)?;
+        Ok(Wallets { path: self.path.clone(), master: self.master.clone(), _lock: lock })
+    }
+}
+
 impl Wallets {
+    /// Lets the directory go and keeps what opens it.
+    pub fn close(self) -> Keyring {
+        Keyring { path: self.path, master: self.master }
+    }
+
     /// Makes a directory, whose parent exists, with a new keyring.
     ///
     /// # Errors

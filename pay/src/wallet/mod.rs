@@ -23,7 +23,7 @@ pub mod sheet;
 #[cfg(test)]
 mod tests;
 
-pub use directory::{Listing, WalletError, Wallets};
+pub use directory::{Keyring, Listing, WalletError, Wallets};
 pub use random::{OsRandom, Random};
 pub use record::{Kind, Name, Secret, Wallet, WalletId, WordCount};
 pub use seal::{Cost, Unlock};

@@ -25,7 +25,7 @@ use lucid_pay::payout::hot::HotWallet;
 use lucid_pay::payout::policy::Policy;
 use lucid_pay::payout::rules::Strict;
 use lucid_pay::payout::types::{Request as Payout, Route, TxId};
-use lucid_pay::tron::{Sun, Usdt};
+use lucid_pay::tron::{Sun, Usdt, abi};
 use lucid_pay_api::NodeState;
 use serde_json::json;
 use sim::{START_MS, Sim, client, key, transport};
@@ -76,11 +76,12 @@ async fn what_the_chain_has_is_read_from_the_node() {
     assert_eq!((parameters.energy_price.units(), parameters.unfreeze_days), (100, 14));
     // 130,285 energy at 100 sun, and 30 % more.
     let amount = Usdt::whole(5);
-    let limit = node.fee_limit(rich, sim.token(), other, amount).await.unwrap();
+    let pay = |amount: Usdt| abi::transfer(&other, amount.units());
+    let limit = node.fee_limit(rich, sim.token(), &pay(amount)).await.unwrap();
     assert_eq!(limit, Ok(16_937_050));
-    let over = node.fee_limit(rich, sim.token(), other, Usdt::whole(71)).await.unwrap();
+    let over = node.fee_limit(rich, sim.token(), &pay(Usdt::whole(71))).await.unwrap();
     assert!(over.unwrap_err().contains("REVERT"));
-    let nothing = node.fee_limit(rich, rich, other, amount).await.unwrap().unwrap_err();
+    let nothing = node.fee_limit(rich, rich, &pay(amount)).await.unwrap().unwrap_err();
     assert!(nothing.contains("not exist"), "{nothing}");
     assert_eq!(node.receipt(TxId([7; 32])).await.unwrap(), None);
 }

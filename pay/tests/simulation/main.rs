@@ -48,7 +48,7 @@ fn request(world: &mut World, n: u64) -> Request {
         reason: "work".into(),
         evidence: *blake3::hash(&n.to_be_bytes()).as_bytes(),
         route: Route::Direct,
-        credits: rewards.then_some(Credits { credits, rate }),
+        credits: rewards.then_some(Credits { credits, rate, span: None }),
         requested_by: "settle".into(),
         key: None,
     }
@@ -144,7 +144,7 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
         wanted.push(Request {
             payee: address(payee),
             amount: Usdt::whole(10),
-            credits: Some(Credits { credits: 10, rate: Usdt::whole(1) }),
+            credits: Some(Credits { credits: 10, rate: Usdt::whole(1), span: None }),
             evidence: [payee; 32],
             ..wanted[0].clone()
         });

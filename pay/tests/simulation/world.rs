@@ -304,8 +304,7 @@ impl TronNode for Node {
         &self,
         _: Address,
         _: Address,
-        _: Address,
-        _: Usdt,
+        _: &[u8],
     ) -> Result<Result<u64, String>, NodeError> {
         self.call(|world, _| {
             let reverts = world.faults && world.random.percent(5);
