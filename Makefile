@@ -27,6 +27,9 @@ export PATH := $(CARGO_TARGET_DIR)/tools/node_modules/.bin:$(HOME)/.cargo/bin:$(
 CARGO := cargo
 WEB   := daemon/web
 LUCID := $(CARGO_TARGET_DIR)/release/lucid
+PAY   := $(CARGO_TARGET_DIR)/release/lucid-pay
+# The simulated TRON node of the payment sandbox.
+TRON  := $(CARGO_TARGET_DIR)/release/tron-node
 
 .PHONY: help run build web test bench fuzz test-power install clean
 
@@ -38,9 +41,9 @@ run: ## Build Lucid and start it; prints the address and the claim code
 	@$(MAKE) --no-print-directory build
 	exec $(LUCID) serve $(ARGS)
 
-build: web ## Build the release binary
+build: web ## Build the release binaries: lucid, lucid-pay and its sandbox
 	@scripts/deps build
-	$(CARGO) build --locked --release -p lucid
+	$(CARGO) build --locked --release -p lucid -p lucid-pay -p tron-node
 
 # The page is embedded in the binary, so it is built first.
 web: ## Build the web page
@@ -78,7 +81,7 @@ bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler and tro
 	NODE_PATH=$(CARGO_TARGET_DIR)/tools/node_modules $(CARGO) bench --locked -p lucid-pay --bench signing
 
 install: build ## Install under $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(LUCID) "$(DESTDIR)$(PREFIX)/bin/lucid"
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(LUCID) $(PAY) $(TRON)
 	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
 		"$(DESTDIR)$(PREFIX)/share/zsh/site-functions" \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"

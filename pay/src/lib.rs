@@ -16,5 +16,6 @@ pub mod ledger;
 pub mod node;
 pub mod payout;
 pub mod process;
+pub mod service;
 pub mod tron;
 pub mod wallet;

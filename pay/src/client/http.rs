@@ -89,6 +89,28 @@ pub struct Transport {
 }
 
 impl Transport {
+    /// Asks the controls of the bundled simulator: `POST` with a body, `GET` without.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn control(&self, url: &str, body: &Value) -> Result<Value, AskError> {
+        let request = match body {
+            Value::Null => self.client.get(url),
+            body => self
+                .client
+                .post(url)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string()),
+        };
+        let answer = request.send().await.map_err(|error| reason(&error))?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(AskError::Status(status.as_u16()));
+        }
+        let bytes = answer.bytes().await.map_err(|error| reason(&error))?;
+        serde_json::from_slice(&bytes).map_err(|_| AskError::NotJson(String::new()))
+    }
+
     /// A client that trusts the system's authorities and those in `authorities` (PEM; for a node
     /// of one's own). Proxies of the environment are not used: they would see every question.
     ///

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Config, LockMemory, LogFormat, Network, NodeUrl, RouterContract, Value};
+use super::{Config, LockMemory, LogFormat, Network, NodeUrl, Value};
+use crate::payout::router::Router;
 use crate::payout::types::Usdt;
 use crate::tron::{Address, hex};
 
@@ -82,7 +83,7 @@ fn loopback(url: &str) -> bool {
     ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
 }
 
-fn router(config: &mut Config, change: impl FnOnce(&mut RouterContract)) -> Result<(), String> {
+fn router(config: &mut Config, change: impl FnOnce(&mut Router)) -> Result<(), String> {
     match &mut config.router {
         Some(router) => change(router),
         None => return Err("set `router.address` before it".into()),
@@ -240,11 +241,11 @@ pub const KEYS: &[Key] = &[
         name: "router.address",
         help: "contract of the router route",
         set: |config, value| {
-            let address = value.address()?;
-            config.router = Some(RouterContract { address, function: ROUTER_FUNCTION.to_owned() });
+            let contract = value.address()?;
+            config.router = Some(Router { contract, function: ROUTER_FUNCTION.to_owned() });
             Ok(())
         },
-        show: |config| config.router.as_ref().map(|router| quoted(&router.address.to_string())),
+        show: |config| config.router.as_ref().map(|router| quoted(&router.contract.to_string())),
     },
     Key {
         name: "router.function",
@@ -355,6 +356,15 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| Some(config.lifetime.as_secs().to_string()),
+    },
+    Key {
+        name: "payout.clock_skew_s",
+        help: "seconds this machine's clock may be from the newest block's time",
+        set: |config, value| {
+            config.clock_skew = value.seconds(10, 3600)?;
+            Ok(())
+        },
+        show: |config| Some(config.clock_skew.as_secs().to_string()),
     },
     Key {
         name: "staking.minimum_trx",

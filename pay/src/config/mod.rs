@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::payout::router::Router;
 use crate::payout::types::Usdt;
 use crate::tron::Address;
 
@@ -58,15 +59,6 @@ pub struct NodeUrl {
     pub url: String,
 }
 
-/// The router's contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterContract {
-    /// Where it is.
-    pub address: Address,
-    /// Its function; the first arguments are payee and amount, a third one may take the evidence.
-    pub function: String,
-}
-
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -99,7 +91,7 @@ pub struct Config {
     /// The token; without it the network's USDT.
     pub token: Option<Address>,
     /// The router's contract.
-    pub router: Option<RouterContract>,
+    pub router: Option<Router>,
     /// Smallest payout.
     pub minimum: Usdt,
     /// Largest payout.
@@ -122,6 +114,8 @@ pub struct Config {
     pub compliance: Option<[u8; 32]>,
     /// How long a signed transaction may wait for a block.
     pub lifetime: Duration,
+    /// How far this machine's clock may be from the newest block's time.
+    pub clock_skew: Duration,
     /// Least stake, in sun.
     pub stake_minimum_sun: u64,
     /// The simulator's program; without it `tron-node` beside this program or in the path.
@@ -161,6 +155,7 @@ impl Default for Config {
             deny: Vec::new(),
             compliance: None,
             lifetime: Duration::from_secs(600),
+            clock_skew: Duration::from_secs(120),
             stake_minimum_sun: 1_000_000_000,
             sandbox_node: None,
             sandbox_block_ms: 3000,

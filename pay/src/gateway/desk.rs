@@ -42,6 +42,8 @@ pub trait Desk: Send + Sync + 'static {
     fn approve(&self, id: String, by: Approval) -> impl Future<Output = Answer<Payout>> + Send;
     /// A no, while nothing is signed.
     fn refuse(&self, id: String, by: Refusal) -> impl Future<Output = Answer<Payout>> + Send;
+    /// Lets a failed payout be tried again.
+    fn retry(&self, id: String, by: Approval) -> impl Future<Output = Answer<Payout>> + Send;
     /// Records a batch, all of it or nothing.
     fn request_batch(&self, batch: BatchRequest) -> impl Future<Output = Answer<Batch>> + Send;
     /// All batches, newest first.

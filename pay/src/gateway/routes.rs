@@ -31,6 +31,7 @@ pub(super) fn router<D: Desk>(desk: Arc<D>, guard: Arc<Guard>) -> Router {
         .route(&under(route::PAYOUTS, "/why"), get(why::<D>))
         .route(&under(route::PAYOUTS, "/approve"), post(approve::<D>))
         .route(&under(route::PAYOUTS, "/refuse"), post(refuse::<D>))
+        .route(&under(route::PAYOUTS, "/retry"), post(retry::<D>))
         .route(route::BATCHES, get(batches::<D>).post(request_batch::<D>))
         .route(&under(route::BATCHES, ""), get(batch::<D>))
         .route(&under(route::STAKING, ""), get(staking::<D>))
@@ -165,6 +166,17 @@ async fn approve<D: Desk>(
 ) -> Response {
     match id(payout).and_then(|payout| Ok((payout, read(&body)?))) {
         Ok((payout, by)) => ok(desk.approve(payout, by).await),
+        Err(problem) => Refused(problem).into_response(),
+    }
+}
+
+async fn retry<D: Desk>(
+    State(desk): State<Arc<D>>,
+    Path(payout): Path<String>,
+    body: Bytes,
+) -> Response {
+    match id(payout).and_then(|payout| Ok((payout, read(&body)?))) {
+        Ok((payout, by)) => ok(desk.retry(payout, by).await),
         Err(problem) => Refused(problem).into_response(),
     }
 }

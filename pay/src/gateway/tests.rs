@@ -57,6 +57,9 @@ impl Desk for Notes {
     async fn approve(&self, _: String, _: Approval) -> NotHere<Payout> {
         absent()
     }
+    async fn retry(&self, _: String, _: Approval) -> NotHere<Payout> {
+        absent()
+    }
     async fn refuse(&self, _: String, _: Refusal) -> NotHere<Payout> {
         absent()
     }
