@@ -78,6 +78,7 @@ bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler and tro
 	$(CARGO) bench --locked -p lucid-tests --bench store --bench verify
 	$(CARGO) bench --locked -p lucid --bench api --bench streams
 	$(CARGO) run --locked --release -p lucid-capture --example passthrough_cost
+	$(CARGO) test --locked --release -p lucid-pay --test journal_speed -- --nocapture
 	NODE_PATH=$(CARGO_TARGET_DIR)/tools/node_modules $(CARGO) bench --locked -p lucid-pay --bench signing
 
 install: build ## Install under $(DESTDIR)$(PREFIX)

@@ -179,3 +179,27 @@ fn completions_are_made_for_the_shells() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("lucid"));
     }
 }
+
+/// What only somebody who talks to TRON nodes says.
+const TRON: [&str; 6] = [
+    "trongrid",
+    "walletsolidity",
+    "broadcasthex",
+    "triggersmartcontract",
+    "triggerconstantcontract",
+    "TRON-PRO-API-KEY",
+];
+
+fn endpoints(bytes: &[u8]) -> Vec<&'static str> {
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    TRON.into_iter().filter(|name| text.contains(&name.to_ascii_lowercase())).collect()
+}
+
+#[test]
+fn the_daemon_knows_no_tron_endpoint() {
+    assert_eq!(endpoints(b"\0https://api.TronGrid.io/wallet\0"), ["trongrid"]);
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_lucid")).unwrap();
+    assert_eq!(endpoints(&binary), [""; 0]);
+    // What is not there cannot be found by a search that finds nothing.
+    assert!(String::from_utf8_lossy(&binary).contains("payments/payouts/"));
+}

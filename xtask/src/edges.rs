@@ -328,6 +328,25 @@ mod tests {
     }
 
     #[test]
+    fn payments_reach_no_recording_and_the_daemon_no_tron_node() {
+        for to in ["lucid-chain", "lucid-capture", "lucid-store", "lucid-evidence"] {
+            // Directly, and through something innocent.
+            let found = findings(&["lucid-pay", to], &[("lucid-pay", to, None)]);
+            assert!(found.iter().any(|line| line.contains("may not need")), "{to}: {found:#?}");
+            refused(
+                &["lucid-pay", to],
+                &[("lucid-pay", "innocent", None), ("innocent", to, None)],
+                &["lucid-pay -> innocent", to, "not blocks and not recordings"],
+            );
+        }
+        refused(
+            &["lucid", "lucid-pay-api"],
+            &[("lucid", "lucid-pay-api", None), ("lucid-pay-api", "tron-client", None)],
+            &["lucid -> lucid-pay-api -> tron-client", "never sees a TRON type"],
+        );
+    }
+
+    #[test]
     fn a_crate_without_a_row_is_refused() {
         refused(&["lucid-extra"], &[], &["lucid-extra", "no row"]);
     }

@@ -27,6 +27,8 @@ pub const DEFAULT_FILE: &str = "/etc/lucid/lucid.toml";
 
 /// Environment variables with this prefix belong to test harnesses and are not configuration.
 const TEST_PREFIX: &str = "LUCID_TEST_";
+/// Variables of the payment process, which may share an environment.
+const PAY_PREFIX: &str = "LUCID_PAY_";
 
 /// Largest configuration file read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -297,7 +299,10 @@ pub fn merge(
     }
     let mut variables: Vec<_> = environment
         .into_iter()
-        .filter(|(name, _)| name.starts_with("LUCID_") && !name.starts_with(TEST_PREFIX))
+        .filter(|(name, _)| {
+            let others = [TEST_PREFIX, PAY_PREFIX];
+            name.starts_with("LUCID_") && !others.iter().any(|other| name.starts_with(other))
+        })
         .collect();
     variables.sort();
     for (variable, text) in variables {
