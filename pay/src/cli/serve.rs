@@ -11,7 +11,7 @@ use lucid_pay::payout::policy::Policy;
 use lucid_pay::payout::router::Router;
 use lucid_pay::process::data_dir::DataDir;
 use lucid_pay::process::{notify, users};
-use lucid_pay::service::{Driver, Office, Payer, Setup, Signer, now_ms};
+use lucid_pay::service::{Driver, Office, Payer, Setup, Signer, now_ms, watch_receipts};
 use lucid_pay::tron::Address;
 use lucid_pay::wallet::{Kind, Name, OsRandom, Wallet, WalletError, Wallets, WordCount};
 use serde_json::json;
@@ -165,6 +165,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         let (payer_stopper, payer_stop) = watch::channel(false);
         let payer = tokio::spawn(Payer::new(driver).run(taken, poll, payer_stop));
         let watching = tokio::spawn(office.clone().watch_nodes());
+        let receiving = tokio::spawn(watch_receipts(office.clone(), dir.path.clone()));
         let mut gone = stop.clone();
         let until = async move {
             // The sender outlives this.
@@ -185,6 +186,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         notify::ready(&format!("paying from {account} on {network}"));
         let exit = wait(payer, payer_stopper, stopper, gateway, drain).await;
         watching.abort();
+        receiving.abort();
         let _ = std::fs::remove_file(&socket);
         drop(running);
         exit

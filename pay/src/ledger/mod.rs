@@ -9,7 +9,7 @@ pub use statement::{Line, Statement};
 
 use crate::payout::record::{Entry, Record, Share};
 use crate::payout::types::{Address, ById, Millis, PayoutId, TxId, Usdt};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// An account of the ledger. Those of TRX hold sun, the others millionths of USDT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,13 +55,23 @@ pub struct Ledger {
     rows: Vec<Row>,
     owed: ById<PayoutId, (Address, Usdt)>,
     live: ById<TxId, (Address, Vec<Share>)>,
-    funded: HashSet<TxId>,
+    funded: ById<TxId, (Millis, Usdt)>,
 }
 
 impl Ledger {
     /// The rows, oldest first.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// When and how much came in by a transaction.
+    pub fn received(&self, txid: &TxId) -> Option<(Millis, Usdt)> {
+        self.funded.get(txid).copied()
+    }
+
+    /// Everything that came in, in no order.
+    pub fn receipts(&self) -> impl Iterator<Item = (TxId, Millis, Usdt)> {
+        self.funded.iter().map(|(txid, (at, amount))| (*txid, *at, *amount))
     }
 
     /// What an account holds: debits less credits.
@@ -151,7 +161,7 @@ impl Ledger {
                 }
             }
             Record::Funded { amount, txid } => {
-                if self.funded.insert(*txid) {
+                if self.funded.insert(*txid, (at, *amount)).is_none() {
                     self.post(at, None, Account::Wallet, Account::Funding, amount.units());
                 }
             }

@@ -6,12 +6,14 @@ mod estimate;
 mod office;
 mod pages;
 mod payer;
+mod receipts;
 mod signer;
 mod stake;
 mod why;
 
 pub use office::{Office, Setup};
 pub use payer::{Driver, Payer, Stop};
+pub use receipts::watch as watch_receipts;
 pub use signer::Signer;
 
 use std::time::{SystemTime, UNIX_EPOCH};

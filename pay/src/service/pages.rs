@@ -106,16 +106,13 @@ pub(super) fn history(payer: &Payer) -> Vec<api::HistoryEntry> {
     let zero = MicroUsdt(0);
     for row in payer.driver.ledger.rows() {
         let payout = row.payout.and_then(|id| Some((id, book.payouts.get(&id)?)));
-        let amount = MicroUsdt(row.amount);
-        let (what, in_micro, out_micro) = match (row.debit, row.credit) {
-            (Account::Wallet, Account::Funding) => ("received".to_owned(), amount, zero),
+        let out_micro = MicroUsdt(row.amount);
+        let what = match (row.debit, row.credit) {
             (Account::UnderWay, Account::Wallet) => {
                 let reason = payout.map(|(_, payout)| payout.request.reason.clone());
-                (format!("paid: {}", reason.unwrap_or_default()), zero, amount)
+                format!("paid: {}", reason.unwrap_or_default())
             }
-            (Account::Disputed, Account::Wallet) => {
-                ("moved by a transaction that failed".to_owned(), zero, amount)
-            }
+            (Account::Disputed, Account::Wallet) => "moved by a transaction that failed".to_owned(),
             _ => continue,
         };
         entries.push(api::HistoryEntry {
@@ -123,11 +120,20 @@ pub(super) fn history(payer: &Payer) -> Vec<api::HistoryEntry> {
             what,
             txid: payout.and_then(|(_, payout)| payout.attempts.last()).map(ToString::to_string),
             payout: payout.map(|(id, _)| id.to_string()),
-            in_micro,
+            in_micro: zero,
             out_micro,
             fee_sun: api::Sun(payout.and_then(|(_, payout)| payout.burned_sun).unwrap_or(0)),
         });
     }
-    entries.reverse();
+    entries.extend(payer.driver.ledger.receipts().map(|(txid, at_ms, amount)| api::HistoryEntry {
+        at_ms,
+        what: "received".to_owned(),
+        txid: Some(txid.to_string()),
+        payout: None,
+        in_micro: MicroUsdt(amount.units()),
+        out_micro: zero,
+        fee_sun: api::Sun(0),
+    }));
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.at_ms));
     entries
 }

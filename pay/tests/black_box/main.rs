@@ -151,6 +151,16 @@ fn a_hundred_payouts_survive_fifty_kills_exactly_once() {
     let one = here.ok(&["payout", "statements", "--payee", &payee]);
     assert_eq!(one["net_micro"], json!(wanted[&asked[0].0]));
 
+    let history = wait_for("the receipt in the history", || {
+        let history = here.ok(&["wallet", "history", "main"]);
+        let count = history.as_array()?.len();
+        (count == PAYOUTS as usize + 1).then_some(history)
+    });
+    let sum = |key: &str| -> u64 {
+        history.as_array().unwrap().iter().map(|entry| entry[key].as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("in_micro"), sum("out_micro")), (1_000_000_000, total));
+
     assert_eq!(terminate(process), Some(0), "{}", here.log());
 
     // The journal's own sums: balanced, and what left the wallet.
@@ -162,6 +172,8 @@ fn a_hundred_payouts_survive_fifty_kills_exactly_once() {
     })
     .unwrap();
     assert_eq!(ledger.balances().values().sum::<i128>(), 0);
-    assert_eq!(ledger.balance(Account::Wallet), -i128::from(total));
+    // What came in was journalled as well, so the ledger holds what the chain shows.
+    assert_eq!(ledger.balance(Account::Funding), -1_000_000_000);
+    assert_eq!(ledger.balance(Account::Wallet), 1_000_000_000 - i128::from(total));
     assert_eq!(ledger.balance(Account::UnderWay), 0);
 }
