@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ironrdp_acceptor::Acceptor;
 use ironrdp_pdu::Action;
+use ironrdp_pdu::gcc::ClientEarlyCapabilityFlags;
 use tokio::io::{AsyncRead, split};
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ use super::message::{self, Message};
 use super::notice::{Answer, Notice};
 use super::outgoing::{self, Frame, Outbox};
 use super::picture::{Encoder, Part};
+use super::roundtrip::RoundTrip;
 use super::screen::{Screen, Wishes};
 use super::sharing::{self, Sharing};
 use crate::event::EventKind;
@@ -50,6 +52,10 @@ pub async fn serve(entered: Entered) {
     let (outbox, outgoing) = outgoing::outbox();
     let policy = admission.policy.borrow().clone();
     let size = (admission.desktop.width, admission.desktop.height);
+    let answers = result
+        .client_early_capability_flags
+        .contains(ClientEarlyCapabilityFlags::SUPPORT_NET_CHAR_AUTODETECT);
+    let answering = result.message_channel_id.filter(|_| answers);
     let session = Session {
         gate: Gate::new(policy, admission.observer, 0),
         notice: notice(&admission),
@@ -65,13 +71,16 @@ pub async fn serve(entered: Entered) {
         channels,
         dynamics: Dynamics::default(),
         sharing: None,
+        round_trip: RoundTrip::new(result.user_channel_id, answering),
         ids: (result.user_channel_id, result.io_channel_id),
         began: Instant::now(),
         admission,
     };
     // Reading goes on while a slow reader is written to.
+    let counters = session.admission.counters.clone();
     let reading = session.run(reader, result.input_events);
-    let (ended, mut writer) = outgoing::drive(reading, outgoing::write(writer, outgoing)).await;
+    let writing = outgoing::write(writer, outgoing, counters);
+    let (ended, mut writer) = outgoing::drive(reading, writing).await;
     leave.say(ended);
     outgoing::goodbye(&mut writer).await;
 }
@@ -117,6 +126,7 @@ struct Session {
     dynamics: Dynamics,
     /// The clipboard, while the desktop is shown.
     sharing: Option<Sharing>,
+    round_trip: RoundTrip,
     /// The server's own MCS channel and that of the pictures.
     ids: (u16, u16),
     began: Instant,
@@ -155,7 +165,10 @@ impl Session {
             let settled = self.size_wish.map(|(_, since)| since + SIZE_SETTLES);
             let step = tokio::select! {
                 message = reader.read_pdu() => match message {
-                    Ok((action, bytes)) => self.take(action, &bytes),
+                    Ok((action, bytes)) => {
+                        self.admission.counters.received(bytes.len());
+                        self.take(action, &bytes)
+                    }
                     Err(_) => Err(Ended::Lost),
                 },
                 changed = self.admission.policy.changed() => match changed {
@@ -258,6 +271,9 @@ impl Session {
     fn tick(&mut self) -> Result<(), Ended> {
         self.share(|one, now_us| one.clipboard.tick(now_us));
         self.report();
+        if matches!(self.activity, Activity::Active(_)) {
+            self.round_trip.ask(Instant::now(), &mut self.out);
+        }
         if !self.shown && self.began.elapsed() > NOTICE_TIMEOUT {
             return Err(Ended::Declined);
         }
@@ -324,6 +340,7 @@ impl Session {
             frames: self.outbox.frames.clone(),
             generation: self.outbox.generation.clone(),
             resized: self.resized.clone(),
+            counters: self.admission.counters.clone(),
         };
         screen.start().map_err(|error| {
             tracing::warn!(%error, "desktop cannot be shown");
@@ -406,6 +423,9 @@ impl Session {
     }
 
     fn channel(&mut self, id: u16, chunk: &[u8]) {
+        if let Some(time) = self.round_trip.answer(id, chunk, Instant::now()) {
+            self.admission.counters.round_trip(time);
+        }
         let Some((channel, message)) = self.channels.take(id, chunk) else { return };
         match (channel, message) {
             (Static::Dynamic, Ok(message)) => {

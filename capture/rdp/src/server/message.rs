@@ -1,10 +1,12 @@
 //! What a message of a client means, after the handshake.
 
 use ironrdp_core::decode;
-use ironrdp_pdu::Action;
 use ironrdp_pdu::mcs::McsMessage;
 use ironrdp_pdu::rdp::headers::{ShareControlHeader, ShareControlPdu, ShareDataPdu};
 use ironrdp_pdu::x224::X224;
+
+/// Which of the two ways a message came.
+pub use ironrdp_pdu::Action;
 
 use super::input::{self, Input};
 

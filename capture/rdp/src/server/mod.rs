@@ -23,11 +23,13 @@ pub mod message;
 pub mod notice;
 mod outgoing;
 pub mod picture;
+mod roundtrip;
 mod screen;
 mod sharing;
+mod waiting;
 pub mod xconnection;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::session::{Endpoint, Gatekeeper};
+use waiting::Waiting;
 
 /// Orders that wait for the server's thread.
 const MAX_QUEUED_ORDERS: usize = 64;
@@ -47,7 +50,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a server carries at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Clients that have not been let in yet. One more ends the oldest.
+    /// Clients that have not been let in yet. One more ends the oldest of the network that has
+    /// the most.
     pub handshakes: usize,
     /// Clients that are served. One more is turned away.
     pub clients: usize,
@@ -153,7 +157,7 @@ impl House {
         let (arrivals, mut arrived) = mpsc::channel(1);
         let mut listeners: HashMap<Endpoint, AbortHandle> = HashMap::new();
         let mut tasks: JoinSet<()> = JoinSet::new();
-        let mut handshakes: VecDeque<AbortHandle> = VecDeque::new();
+        let mut handshakes = Waiting::default();
         let mut clients: JoinSet<()> = JoinSet::new();
         let (entries, mut entered) = mpsc::channel(1);
         loop {
@@ -180,12 +184,7 @@ impl House {
                     None => return,
                 },
                 Some((endpoint, stream, peer)) = arrived.recv() => {
-                    handshakes.retain(|task| !task.is_finished());
-                    if handshakes.len() >= self.limits.handshakes
-                        && let Some(oldest) = handshakes.pop_front()
-                    {
-                        oldest.abort();
-                    }
+                    handshakes.make_room(self.limits.handshakes);
                     let (tls, gatekeeper) = (self.tls.clone(), self.gatekeeper.clone());
                     let (limit, entries) = (self.limits.handshake_time, entries.clone());
                     let task = tasks.spawn_local(async move {
@@ -196,7 +195,7 @@ impl House {
                             Err(_) => tracing::debug!(%peer, "rdp client too slow"),
                         }
                     });
-                    handshakes.push_back(task);
+                    handshakes.push(peer.ip(), task);
                 },
                 Some(entered) = entered.recv() => {
                     if clients.len() >= self.limits.clients {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::screen::{FrameError, MAX_QUEUED_FRAMES};
+use crate::monitor::Counters;
 use crate::session::Ended;
 
 /// Longest time one write may take before its reader counts as gone.
@@ -80,6 +81,7 @@ pub async fn drive<W>(
 pub async fn write<S: AsyncWrite>(
     mut writer: WriteHalf<S>,
     mut outgoing: Outgoing,
+    counters: Arc<Counters>,
 ) -> (Ended, WriteHalf<S>) {
     loop {
         let bytes = tokio::select! {
@@ -105,6 +107,7 @@ pub async fn write<S: AsyncWrite>(
         if !matches!(done.await, Ok(Ok(()))) {
             return (Ended::Lost, writer);
         }
+        counters.sent(bytes.len());
     }
 }
 

@@ -12,12 +12,14 @@ use ironrdp_core::encode_vec;
 use ironrdp_pdu::fast_path::UpdateCode;
 use ironrdp_pdu::pointer::{ColorPointerAttribute, Point16, PointerAttribute};
 use lucid_capture::screen::{Access, Cursor, Grabber, ScreenAddress, ScreenError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 
 use super::capabilities::Accepted;
 use super::fastpath;
 use super::outgoing::{Frame, Frames};
 use super::picture::{Encoder, Part, PictureError, Pixels};
+use crate::monitor::Counters;
 use crate::session::RunningDesktop;
 
 /// Encoded frames that wait for the writer.
@@ -72,6 +74,8 @@ pub struct Screen {
     pub generation: Arc<AtomicU64>,
     /// Told when the desktop has another size than its client, and then no more frames come.
     pub resized: watch::Sender<(u16, u16)>,
+    /// Where frames are counted.
+    pub counters: Arc<Counters>,
 }
 
 impl Screen {
@@ -93,6 +97,19 @@ impl Screen {
             })
             .map(drop)
             .map_err(|source| FrameError::Thread { display, source })
+    }
+
+    /// Hands a frame to the writer; false when nobody takes it any more.
+    fn send(&self, frame: Frame) -> bool {
+        match self.frames.try_send(Ok(frame)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(frame)) => {
+                // The reader is slow: what changes until it is ready is one frame.
+                self.counters.frame_skipped();
+                self.frames.blocking_send(frame).is_ok()
+            }
+            Err(TrySendError::Closed(_)) => false,
+        }
     }
 
     fn is_wanted(&self, generation: u64) -> bool {
@@ -120,6 +137,7 @@ impl Screen {
             let shown = !wishes.suppressed.load(Ordering::Relaxed);
             if shown && (pointer || !parts.is_empty()) {
                 let mut bytes = Vec::new();
+                let encoding = Instant::now();
                 let frame = grabber.frame();
                 let pixels = Pixels { width, height, stride: frame.stride, bytes: frame.pixels };
                 encoder.append(&mut bytes, pixels, &parts)?;
@@ -129,9 +147,11 @@ impl Screen {
                 {
                     shape(&mut bytes, &cursor)?;
                 }
-                let frame = Frame { generation, bytes };
-                if !frame.bytes.is_empty() && self.frames.blocking_send(Ok(frame)).is_err() {
-                    return Ok(());
+                if !bytes.is_empty() {
+                    self.counters.frame(encoding.elapsed());
+                    if !self.send(Frame { generation, bytes }) {
+                        return Ok(());
+                    }
                 }
                 let rest = FRAME_INTERVAL.saturating_sub(sent.elapsed());
                 std::thread::sleep(rest);

@@ -7,7 +7,7 @@ use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::session::{Ended, Endpoint, Order};
 
-use crate::stage::{SECRET, Stage, until, working};
+use crate::stage::{Display, SECRET, Stage, until, working};
 
 #[test]
 fn typed_text_reaches_the_desktop_after_the_notice_and_is_seen() {
@@ -36,6 +36,11 @@ fn typed_text_reaches_the_desktop_after_the_notice_and_is_seen() {
     let attempts = stage.gate.attempts.lock().unwrap().clone();
     assert_eq!(attempts[0], (None, "anna".into(), false));
     assert_eq!(attempts[1], (Some("bench".into()), "anna".into(), true));
+
+    until("the way and back is measured", || stage.gate.counters.now().round_trip_us > 0);
+    let counted = stage.gate.counters.now();
+    assert!(counted.bytes_in > 0 && counted.bytes_out > 10_000, "{counted:?}");
+    assert!(counted.frames > 3 && counted.encode_longest_us > 0, "{counted:?}");
 
     stage.gate.orders.send(Order::End { reason: "the test is over".into() }).unwrap();
     until("the client is gone", || !stage.gate.left.lock().unwrap().is_empty());
@@ -67,6 +72,35 @@ fn nothing_reaches_the_desktop_by_default_until_it_is_granted() {
         stage.press(&["key", "Return"]);
         stage.directory.path().join("made-over-rdp").exists()
     });
+}
+
+#[test]
+fn an_observer_sees_all_and_touches_nothing() {
+    let stage = Stage::new(working());
+    let _worker = stage.connect(stage.at, "anna", SECRET);
+    stage.accept();
+    let screen = Display::start(stage.directory.path(), "observer", 1280, 800);
+    let _observer = stage.connect_on(&screen, stage.at, ("olga", SECRET), &[]);
+    let olga = |event: &EventKind| matches!(event, EventKind::NoticeAccepted { user, .. } if user == "olga");
+    // An observer too is told that all is recorded.
+    until("the observer accepts", || {
+        screen.press(&["key", "Return"]);
+        stage.gate.events.any(olga)
+    });
+    let refused = |event: &EventKind| {
+        matches!(event, EventKind::Refused { capability: Capability::Keyboard, .. })
+    };
+    until("keys of the observer are refused", || {
+        screen.press(&["type", "touch made-by-olga"]);
+        screen.press(&["key", "Return"]);
+        stage.gate.events.any(refused)
+    });
+    until("the observer reads what the worker types", || {
+        stage.press(&["type", "--delay", "40", "clear; echo LUCID WAS HERE"]);
+        stage.press(&["key", "Return"]);
+        stage.read(&screen).contains("LUCID WAS HERE")
+    });
+    assert!(!stage.directory.path().join("made-by-olga").exists());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lucid_evidence::SessionId;
 use lucid_rdp::controller::ClientId;
 use lucid_rdp::event::EventKind;
+use lucid_rdp::monitor::Counters;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::server::{Limits, RdpServer};
 use lucid_rdp::session::{
@@ -105,6 +106,13 @@ impl Display {
         pasted.status.success().then_some(pasted.stdout)
     }
 
+    /// Presses keys in the window of the client on this screen.
+    pub fn press(&self, args: &[&str]) -> bool {
+        let mut all = vec!["search", "--onlyvisible", "--class", "xfreerdp", "windowfocus"];
+        all.extend(args);
+        self.xdotool(&all)
+    }
+
     pub fn xdotool(&self, args: &[&str]) -> bool {
         self.command("xdotool").args(args).status().unwrap().success()
     }
@@ -136,6 +144,7 @@ pub struct Gate {
     pub events: Arc<Events>,
     pub attempts: Mutex<Vec<(Option<String>, String, bool)>>,
     pub left: Mutex<Vec<Ended>>,
+    pub counters: Arc<Counters>,
 }
 
 #[async_trait::async_trait]
@@ -148,7 +157,8 @@ impl Gatekeeper for Gate {
     }
 
     async fn admit(&self, attempt: Attempt) -> Result<Admission, Refused> {
-        let good = attempt.user == "anna" && attempt.secret.as_str() == SECRET;
+        let observer = attempt.user == "olga";
+        let good = (attempt.user == "anna" || observer) && attempt.secret.as_str() == SECRET;
         self.attempts.lock().unwrap().push((attempt.desktop, attempt.user.clone(), good));
         if !good {
             return Err(Refused::Refused);
@@ -161,9 +171,9 @@ impl Gatekeeper for Gate {
             desktop: self.desktop.clone(),
             policy: self.policy.subscribe(),
             accepted: false,
-            observer: false,
+            observer,
             events: self.events.clone(),
-            counters: Arc::default(),
+            counters: self.counters.clone(),
             orders: self.orders.subscribe(),
         })
     }
@@ -237,6 +247,7 @@ impl Stage {
             events: Arc::default(),
             attempts: Mutex::default(),
             left: Mutex::default(),
+            counters: Arc::default(),
         });
         until("the terminal is there", || {
             desktop.xdotool(&["search", "--onlyvisible", "--class", "xterm"])
@@ -252,8 +263,18 @@ impl Stage {
     }
 
     pub fn connect_with(&self, at: SocketAddr, user: &str, secret: &str, more: &[&str]) -> Running {
-        let child = self
-            .client
+        self.connect_on(&self.client, at, (user, secret), more)
+    }
+
+    /// A client on a screen of its own.
+    pub fn connect_on(
+        &self,
+        screen: &Display,
+        at: SocketAddr,
+        (user, secret): (&str, &str),
+        more: &[&str],
+    ) -> Running {
+        let child = screen
             .command("xfreerdp")
             .env("HOME", self.directory.path())
             .args([format!("/v:{at}"), format!("/u:{user}"), format!("/p:{secret}")])
@@ -266,9 +287,7 @@ impl Stage {
 
     /// Presses keys in the client's window.
     pub fn press(&self, args: &[&str]) -> bool {
-        let mut all = vec!["search", "--onlyvisible", "--class", "xfreerdp", "windowfocus"];
-        all.extend(args);
-        self.client.xdotool(&all)
+        self.client.press(args)
     }
 
     pub fn accept(&self) {
@@ -280,8 +299,12 @@ impl Stage {
 
     /// What a person reads on the client's screen.
     pub fn read_screen(&self) -> String {
+        self.read(&self.client)
+    }
+
+    pub fn read(&self, screen: &Display) -> String {
         let picture = self.directory.path().join("screen.png");
-        let taken = self.client.command("import").args(["-window", "root"]).arg(&picture).status();
+        let taken = screen.command("import").args(["-window", "root"]).arg(&picture).status();
         assert!(taken.unwrap().success());
         let read = Command::new("tesseract").arg(&picture).args(["stdout", "--psm", "6"]).output();
         String::from_utf8_lossy(&read.unwrap().stdout).into_owned()
