@@ -81,7 +81,10 @@ fn an_observer_sees_all_and_touches_nothing() {
     stage.accept();
     let screen = Display::start(stage.directory.path(), "observer", 1280, 800);
     let _observer = stage.connect_on(&screen, stage.at, ("olga", SECRET), &[]);
-    let olga = |event: &EventKind| matches!(event, EventKind::NoticeAccepted { user, .. } if user == "olga");
+    let olga = |event: &EventKind| match event {
+        EventKind::NoticeAccepted { user, .. } => user == "olga",
+        _ => false,
+    };
     // An observer too is told that all is recorded.
     until("the observer accepts", || {
         screen.press(&["key", "Return"]);
