@@ -4,6 +4,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::catalogue::ChunkRecord;
 use lucid_evidence::SessionId;
 use lucid_evidence::bundle::{self, BundleError, Disclosure};
+use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::proof::Proof;
 use std::collections::HashMap;
 use std::io::{Seek, Write};
@@ -55,6 +56,29 @@ pub fn proof(
     })
 }
 
+/// The chunks of the time that is wanted. Events go with the video before them, those from before
+/// the first video with that.
+fn range<'c>(chunks: &'c [ChunkRecord], spec: &ExportSpec) -> &'c [ChunkRecord] {
+    let is_video = |chunk: &ChunkRecord| chunk.header.kind == MediaKind::Video;
+    let in_time = |chunk: &ChunkRecord| {
+        let time = chunk.header.time;
+        spec.from_us.is_none_or(|from| time.stream_end_us > from)
+            && spec.to_us.is_none_or(|to| time.stream_start_us < to)
+    };
+    if spec.from_us.is_none() && spec.to_us.is_none() {
+        return chunks;
+    }
+    let wanted = |chunk: &ChunkRecord| is_video(chunk) && in_time(chunk);
+    let (Some(first), Some(last)) =
+        (chunks.iter().position(wanted), chunks.iter().rposition(wanted))
+    else {
+        return &[];
+    };
+    let first = if chunks[..first].iter().any(is_video) { first } else { 0 };
+    let after = chunks[last + 1..].iter().position(is_video);
+    &chunks[first..after.map_or(chunks.len(), |after| last + 1 + after)]
+}
+
 /// Writes the bundle of a session to `out`, which must be empty, with the session's `anchor` on the
 /// chain. `progress` is told bytes done and bytes in all. Returns the bundle's length, bytes.
 ///
@@ -71,14 +95,7 @@ pub fn export<W: Write + Seek>(
 ) -> Result<u64, ExportError> {
     let manifest = archive.manifest(id)?;
     let chunks = archive.catalogue().all_chunks(id).map_err(ArchiveError::from)?;
-    let wanted: Vec<&ChunkRecord> = chunks
-        .iter()
-        .filter(|chunk| {
-            let time = chunk.header.time;
-            spec.from_us.is_none_or(|from| time.stream_end_us > from)
-                && spec.to_us.is_none_or(|to| time.stream_start_us < to)
-        })
-        .collect();
+    let wanted: Vec<&ChunkRecord> = range(&chunks, spec).iter().collect();
     let ranged = spec.from_us.is_some() || spec.to_us.is_some();
     if ranged && wanted.is_empty() {
         let seconds = manifest.manifest().duration_us as f64 / 1e6;

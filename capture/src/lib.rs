@@ -9,6 +9,7 @@ pub mod archive;
 pub mod catalogue;
 pub mod check;
 mod delivery;
+pub mod encoded;
 pub mod encoder;
 pub mod export;
 pub mod fmp4;

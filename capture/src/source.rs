@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::encoded::EncodedFeed;
 use crate::encoder::EncoderPlan;
 use crate::screen::Access;
 
@@ -61,8 +62,10 @@ pub struct StreamOptions {
     pub max_fps: u32,
     /// Bit rate in kbit/s when we encode; `None` picks one from the size.
     pub bitrate_kbps: Option<u32>,
-    /// What lets us into the X server of a screen.
+    /// What lets us in where the source is an X display.
     pub screen_access: Access,
+    /// Who else gets the pictures as they are encoded; H.264 alone.
+    pub encoded: Option<EncodedFeed>,
 }
 
 impl StreamOptions {
@@ -81,6 +84,7 @@ impl StreamOptions {
             max_fps: 30,
             bitrate_kbps: None,
             screen_access: Access::default(),
+            encoded: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use lucid_capture::{
 };
 use lucid_evidence::bundle::read;
 use lucid_evidence::chunk::{MediaKind, open_chunk};
+use lucid_evidence::event::{Event, Events, Value};
 use lucid_evidence::manifest::{EndReason, SignedManifest, SourceInfo};
 use lucid_evidence::{Hash, SessionId, SignedCheckpoint, Verdict};
 use lucid_store::{DataDir, Options};
@@ -208,7 +209,7 @@ fn record_until_killed(dir: &Path) {
     let feed = recording.events().unwrap();
     loop {
         std::thread::sleep(Duration::from_millis(50));
-        feed.record(|stamp| line(stamp, "again"));
+        feed.record(|stamp| event(stamp, "again"));
     }
 }
 
@@ -252,7 +253,7 @@ fn what_was_acknowledged_before_a_crash_is_kept_and_the_loss_is_declared() {
     assert!(recovered.damage.is_empty(), "{:?}", recovered.damage);
     assert!(recovered.length_us >= acknowledged, "{} < {acknowledged}", recovered.length_us);
     let (lines, kinds) = events_of(&after, recovered.session);
-    let last: u64 = lines.last().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let last = lines.last().unwrap().wall_us;
     assert!(last >= acknowledged_events, "{last} < {acknowledged_events}");
     assert_eq!(kinds.last(), Some(&MediaKind::Events), "{kinds:?}");
     let manifest = after.manifest(recovered.session).unwrap();
@@ -331,20 +332,39 @@ fn a_long_recording_rolls_over_without_losing_a_picture() {
     }
 }
 
-/// Events as a recorder's owner makes them: a line each, with its times.
+/// Events as a recorder's owner makes them.
 fn with_events(mut config: RecorderConfig) -> RecorderConfig {
-    config.events = Some(Arc::new(|stamp, count| line(stamp, &format!("{count} lost"))));
+    config.events = Some(Arc::new(|stamp, count| event(stamp, &format!("{count} lost"))));
     config
 }
 
-fn line(stamp: Stamp, what: &str) -> Vec<u8> {
-    format!("{} {} {what}\n", stamp.stream_us, stamp.wall_us).into_bytes()
+fn event(stamp: Stamp, what: &str) -> Vec<u8> {
+    let (stream_us, wall_us) = (stamp.stream_us, stamp.wall_us);
+    Event { stream_us, wall_us, kind: "said", fields: vec![("what", Value::Text(what))] }.encode()
+}
+
+/// What an event says, and when: stream and wall clock.
+#[derive(Debug)]
+struct Said {
+    stream_us: u64,
+    wall_us: u64,
+    what: String,
+}
+
+fn said(plaintext: &[u8]) -> Vec<Said> {
+    let read = |event: Event<'_>| match event.field("what") {
+        Some(Value::Text(what)) => {
+            Said { stream_us: event.stream_us, wall_us: event.wall_us, what: (*what).into() }
+        }
+        other => panic!("{other:?}"),
+    };
+    Events::new(plaintext).map(|event| read(event.unwrap())).collect()
 }
 
 /// What the chunks of events of a session hold, and every chunk's kind in order.
-fn events_of(archive: &Archive, id: SessionId) -> (Vec<String>, Vec<MediaKind>) {
+fn events_of(archive: &Archive, id: SessionId) -> (Vec<Said>, Vec<MediaKind>) {
     let secret = archive.secret(id).unwrap();
-    let (mut text, mut kinds) = (String::new(), Vec::new());
+    let (mut all, mut kinds) = (Vec::new(), Vec::new());
     for (at, record) in archive.catalogue().all_chunks(id).unwrap().iter().enumerate() {
         let header = &record.header;
         assert_eq!((header.index, record.map.kind), (at as u64, header.kind));
@@ -355,10 +375,10 @@ fn events_of(archive: &Archive, id: SessionId) -> (Vec<String>, Vec<MediaKind>) 
             let key = secret.chunk_key(header.index);
             let plaintext = open_chunk(header, &key, &sealed).unwrap();
             assert!(!plaintext.is_empty(), "a chunk of events without any");
-            text.push_str(std::str::from_utf8(&plaintext).unwrap());
+            all.extend(said(&plaintext));
         }
     }
-    (text.lines().map(str::to_owned).collect(), kinds)
+    (all, kinds)
 }
 
 #[test]
@@ -382,11 +402,11 @@ fn events_are_sealed_and_proved_beside_the_media() {
         |config| recorder::start(archive.clone(), witness.clone(), observer.clone(), config);
     let recording = start(config.clone()).unwrap();
     let feed = recording.events().unwrap();
-    feed.record(|stamp| line(stamp, "before the first picture, maybe"));
+    feed.record(|stamp| event(stamp, "before the first picture, maybe"));
     let mut sent = 1;
     // One after each fragment, until the recording has its length.
     while told.recv_timeout(Duration::from_secs(60)).is_ok() && !recording.has_ended() {
-        feed.record(|stamp| line(stamp, "again"));
+        feed.record(|stamp| event(stamp, "again"));
         sent += 1;
         if sent == 5 {
             break;
@@ -397,17 +417,27 @@ fn events_are_sealed_and_proved_beside_the_media() {
 
     let (lines, kinds) = events_of(&archive, id);
     assert_eq!(lines.len(), sent, "{lines:?}");
-    let times: Vec<u64> =
-        lines.iter().map(|l| l.split(' ').next().unwrap().parse().unwrap()).collect();
+    let times: Vec<u64> = lines.iter().map(|said| said.stream_us).collect();
     assert!(times.is_sorted() && times[0] < 2_000_000 && times[4] > 1_000_000, "{times:?}");
     let videos = kinds.iter().filter(|kind| **kind == MediaKind::Video).count();
     assert!(videos >= 2 && videos < kinds.len(), "{kinds:?}");
     let manifest = archive.manifest(id).unwrap();
     assert_eq!(manifest.manifest().policy, Some(Hash([9; 32])));
     assert_eq!(manifest.manifest().participants, ["ada"]);
-    for spec in [ExportSpec::default(), ExportSpec { sealed: true, ..ExportSpec::default() }] {
-        let content = read(&bundle(&archive, id, &spec), &|_, _| {});
+    let end = manifest.manifest().duration_us;
+    for (spec, lists) in [
+        (ExportSpec::default(), true),
+        (ExportSpec { no_video: true, ..ExportSpec::default() }, true),
+        (ExportSpec { sealed: true, ..ExportSpec::default() }, false),
+        // The first and the last second, with the events that go with them.
+        (ExportSpec { to_us: Some(1_000_000), ..ExportSpec::default() }, true),
+        (ExportSpec { from_us: Some(end - 1), ..ExportSpec::default() }, false),
+    ] {
+        let bundle = bundle(&archive, id, &spec);
+        let content = read(&bundle, &|_, _| {});
         assert_eq!(content.findings.verdict(), Verdict::Valid, "{spec:?} {:?}", content.findings);
+        let has_list = bundle.windows(12).any(|bytes| bytes == b"events.jsonl");
+        assert_eq!(has_list, lists, "{spec:?}");
     }
     assert!(check::check(&archive, false, &mut |_| {}).unwrap().is_clean());
 
@@ -434,7 +464,8 @@ fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
     quiet_one.stop_after_us = Some(1_000_000);
     let recording = recorder::start(archive.clone(), witness.clone(), quiet(), quiet_one).unwrap();
     let id = recording.join().unwrap()[0];
-    assert_eq!(events_of(&archive, id), (vec![], vec![MediaKind::Video]));
+    let (none, kinds) = events_of(&archive, id);
+    assert!(none.is_empty() && kinds == [MediaKind::Video], "{none:?} {kinds:?}");
 
     // No X server there: never a picture, and still what happened is kept, within its second.
     let (durable, told) = std::sync::mpsc::channel();
@@ -447,15 +478,15 @@ fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
     let mut absent = with_events(config("screen://:4711"));
     absent.persistence = Persistence::Always;
     let recording = recorder::start(archive.clone(), witness, observer, absent).unwrap();
-    recording.events().unwrap().record(|stamp| line(stamp, "connected"));
+    recording.events().unwrap().record(|stamp| event(stamp, "connected"));
     told.recv_timeout(Duration::from_secs(60)).unwrap();
     let live = recording.live().unwrap();
     assert!(live.open.is_none());
     let open = live.events.unwrap();
     let secret = archive.secret(live.session).unwrap();
     let bytes = archive.fragment(&secret, &open, &open.fragments[0]).unwrap();
-    assert!(String::from_utf8(bytes).unwrap().ends_with(" connected\n"));
-    recording.events().unwrap().record(|stamp| line(stamp, "last words"));
+    assert_eq!(said(&bytes)[0].what, "connected");
+    recording.events().unwrap().record(|stamp| event(stamp, "last words"));
     recording.stop(EndReason::Stopped);
     let id = recording.join().unwrap()[0];
     let (lines, kinds) = events_of(&archive, id);

@@ -335,3 +335,44 @@ fn an_owner_who_is_too_slow_is_told_what_is_lost() {
     assert_eq!(lost.reason, LossReason::SlowConsumer);
     assert!(lost.fragments >= 1 && lost.start_us == 8 * 200_000, "{lost:?}");
 }
+
+#[test]
+fn one_encoder_run_serves_the_recording_and_a_listener() {
+    let mut options = options();
+    let feed = lucid_capture::encoded::EncodedFeed::default();
+    options.encoded = Some(feed.clone());
+    let frames = feed.listen().unwrap();
+    let mut stream = open("test://?width=320&height=240&fps=10", &options).unwrap();
+    let mut listened = Vec::new();
+    let (mut pictures, mut keyframes) = (0, 0);
+    while pictures < 20 {
+        let frame = frames.next(common::PATIENCE).unwrap();
+        assert!(pictures > 0 || frame.keyframe);
+        pictures += 1;
+        keyframes += usize::from(frame.keyframe);
+        listened.extend(frame.annex_b().unwrap());
+    }
+    assert!(keyframes >= 2, "{keyframes}");
+    assert_eq!(frames.missed(), 0);
+    let recorded = take(&mut stream, |taken| taken.fragments().len() >= 2);
+    // What was listened to is the byte stream of what was recorded.
+    let directory = tempfile::tempdir().unwrap();
+    let (mp4, stream) = (directory.path().join("a.mp4"), directory.path().join("a.h264"));
+    recorded.write(&mp4);
+    std::fs::write(&stream, &listened).unwrap();
+    let pixels = |path: &Path| {
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(path)
+            .args(["-frames:v", "10", "-f", "framemd5", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        rows.map(|row| row.rsplit(',').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let seen = pixels(&stream);
+    assert_eq!(seen.len(), 10);
+    assert_eq!(seen, pixels(&mp4));
+}

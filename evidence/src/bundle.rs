@@ -1,17 +1,19 @@
 //! The bundle: one canonical ZIP file that holds a recording's evidence.
 //!
 //! Entries, in this order: `README.txt`, `manifest.cose`, `chunks/000000.bin` and on, `proof.cbor`,
-//! and where chunks are disclosed `keys.cbor` and `video.mp4` (then `video-2.mp4`, … if the codec
-//! changed within the session). Whatever is not under a hash is derived again by the verifier and
-//! compared, so no byte of the file is free.
+//! and where chunks are disclosed `keys.cbor`, `events.jsonl` if events are among them, and
+//! `video.mp4` (then `video-2.mp4`, … if the codec changed within the session). Whatever is not
+//! under a hash is derived again by the verifier and compared, so no byte of the file is free.
 
 mod chunks;
+mod happened;
 pub mod read;
 mod readme;
 pub mod write;
 pub mod zip;
 
 pub use read::{Content, ReadAt, read};
+pub(crate) use readme::deceives;
 pub use readme::{line, rfc3339};
 pub use write::{BundleError, Disclosure, write};
 
@@ -22,6 +24,7 @@ pub(crate) const README: &str = "README.txt";
 pub(crate) const MANIFEST: &str = "manifest.cose";
 pub(crate) const PROOF: &str = "proof.cbor";
 pub(crate) const KEYS: &str = "keys.cbor";
+pub(crate) const EVENTS: &str = "events.jsonl";
 
 /// The name of a chunk's entry.
 pub(crate) fn chunk_name(index: u64) -> String {

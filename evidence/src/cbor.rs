@@ -347,18 +347,37 @@ impl<'b> Decoder<'b> {
     /// Reads the head of a map of exactly `expected` entries.
     pub fn map(&mut self, field: &'static str, expected: u64) -> Result<(), CborError> {
         let offset = self.inner.position();
-        let found = self.item(
+        let found = self.map_head(field)?;
+        if found != expected {
+            return Err(CborError { field, offset, problem: Problem::Length { expected, found } });
+        }
+        Ok(())
+    }
+
+    /// Reads the head of a map of at most `limit` entries and returns how many there are.
+    pub fn map_up_to(&mut self, field: &'static str, limit: u64) -> Result<u64, CborError> {
+        let offset = self.inner.position();
+        let found = self.map_head(field)?;
+        if found > limit {
+            return Err(CborError { field, offset, problem: Problem::Limit { limit, found } });
+        }
+        Ok(found)
+    }
+
+    fn map_head(&mut self, field: &'static str) -> Result<u64, CborError> {
+        self.item(
             field,
             "a map of definite length",
             |d| d.map()?.ok_or(minicbor::decode::Error::message("indefinite")),
             |e, v| {
                 e.map(*v);
             },
-        )?;
-        if found != expected {
-            return Err(CborError { field, offset, problem: Problem::Length { expected, found } });
-        }
-        Ok(())
+        )
+    }
+
+    /// The type of what stands next; none at the end.
+    pub(crate) fn next_type(&self) -> Option<Type> {
+        self.inner.datatype().ok()
     }
 
     /// Reads the map key `expected`, which stands before the value of `field`.
@@ -400,7 +419,7 @@ impl<'b> Decoder<'b> {
 
     /// Reads `null` if it stands there and says whether it did.
     pub fn is_null(&mut self, field: &'static str) -> Result<bool, CborError> {
-        if self.inner.datatype().is_ok_and(|datatype| datatype == Type::Null) {
+        if self.next_type() == Some(Type::Null) {
             self.item(
                 field,
                 "null",

@@ -12,6 +12,7 @@ pub mod cbor;
 pub mod checkpoint;
 pub mod chunk;
 pub mod cose;
+pub mod event;
 pub mod finding;
 pub mod hash;
 pub mod id;

@@ -473,18 +473,73 @@ ENDS = ["stopped", "source ended", "recorder stopped without warning", "shutdown
 ENDS += ["source failed", "limit reached", "ended by policy"]
 
 
-def shown(text):
-    def deceives(c):
-        n = ord(c)
-        return (
-            n < 32
-            or 127 <= n < 160
-            or n in (0x61C, 0x200E, 0x200F)
-            or 0x2028 <= n <= 0x202E
-            or 0x2066 <= n <= 0x2069
-        )
+def deceives(c):
+    n = ord(c)
+    return (
+        n < 32
+        or 127 <= n < 160
+        or n in (0x61C, 0x200E, 0x200F)
+        or 0x2028 <= n <= 0x202E
+        or 0x2066 <= n <= 0x2069
+    )
 
+
+def shown(text):
     return "".join(" " if deceives(c) else c for c in text)
+
+
+def json_text(text):
+    escape = {'"': '\\"', "\\": "\\\\"}
+    parts = (f"\\u{ord(c):04x}" if deceives(c) else escape.get(c, c) for c in text)
+    return '"' + "".join(parts) + '"'
+
+
+def event_name(reader):
+    name = reader.text(32)
+    if not name or any(c not in "abcdefghijklmnopqrstuvwxyz0123456789_" for c in name):
+        raise Bad("no name")
+    return name
+
+
+def event_value(reader, depth):
+    """A value of an event's field, as JSON."""
+    major = reader.data[reader.at] >> 5 if reader.at < len(reader.data) else None
+    if major == 0:
+        return str(reader.uint())
+    if major == 2:
+        return '"' + reader.bytes(16 << 10).hex() + '"'
+    if major == 3:
+        return json_text(reader.text(16 << 10))
+    if major == 4 and depth:
+        return "[" + ",".join(reader.list(16 << 10, lambda: event_value(reader, depth - 1))) + "]"
+    return {b"\xf4": "false", b"\xf5": "true", b"\xf6": "null"}[
+        reader.simple(b"\xf4", b"\xf5", b"\xf6")
+    ]
+
+
+def event_lines(plain):
+    """The readable form of a chunk's events."""
+    lines, at = [], 0
+    while at < len(plain):
+        reader = Reader(plain[at : at + (16 << 10)])
+        reader.exactly(4, 5)
+        if reader.uint() != 1:
+            raise UnknownVersion("an event of an unknown version")
+        stream, wall, kind = reader.uint(), reader.uint(), event_name(reader)
+        line = f'{{"time":"{rfc3339(wall)}","stream_us":{stream},"kind":"{kind}"'
+        fields = reader.head(5)
+        if fields > 32:
+            raise Bad("over the limit")
+        before = (0, "")
+        for _ in range(fields):
+            name = event_name(reader)
+            if (len(name), name) <= before or name in ("time", "stream_us", "kind"):
+                raise Bad("a field out of place")
+            before = len(name), name
+            line += f',"{name}":{event_value(reader, 4)}'
+        lines.append(line + "}\n")
+        at += reader.at
+    return "".join(lines).encode()
 
 
 def codec(text):
@@ -498,7 +553,7 @@ def rfc3339(us):
     return time.strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0") + "Z"
 
 
-def readme(m, first, count, disclosed, videos):
+def readme(m, first, count, disclosed, videos, events):
     held = f"{first} to {first + count - 1} ({count} of {m['size']})" if count else "none"
     form = "sealed; their content cannot be seen without the keys"
     if disclosed:
@@ -507,6 +562,8 @@ def readme(m, first, count, disclosed, videos):
             "disclosed; video.mp4 holds what they show",
             "disclosed; the video files hold what they show",
         ][min(videos, 2)]
+    if events:
+        form += "; events.jsonl lists what happened"
     us = m["duration"]
     encoded = "hardware" if m["hardware"] else "no hardware encoding on the device"
     session = m["session"].hex()
@@ -611,10 +668,14 @@ class Judge:
                 self.note("tampered", "keys.cbor is not about the chunks that are here")
                 return
         chunks = self.headers(manifest, proof, keys)
-        videos = self.chunks(chunks, keys, listed[-1][0] == b"keys.cbor")
+        videos = self.chunks(chunks, keys, listed[-1][0] in (b"keys.cbor", b"events.jsonl"))
+        happened = bool(keys) and any(not c["video"] and c["plain"] for c in chunks)
+        if happened:
+            self.events(chunks)
         names = ["README.txt", "manifest.cose"]
         names += [f"chunks/{proof['first'] + n:06}.bin" for n in range(proof["count"])]
         names += ["proof.cbor"] + (["keys.cbor"] if keys else [])
+        names += ["events.jsonl"] if happened else []
         names += ["video.mp4" if n == 0 else f"video-{n + 1}.mp4" for n in range(len(videos))]
         missing = [name for name in names if name not in self.entries]
         for name in missing:
@@ -623,7 +684,7 @@ class Judge:
             self.note("tampered", "the entries are not those of this bundle")
         for name, video in zip(names[len(names) - len(videos) :], videos):
             self.video(name, video)
-        text = readme(manifest, proof["first"], proof["count"], bool(keys), len(videos))
+        text = readme(manifest, proof["first"], proof["count"], bool(keys), len(videos), happened)
         data = self.small("README.txt", 64 << 10)
         if data is not None and data != text:
             self.note("tampered", "README.txt does not say what the manifest says")
@@ -751,6 +812,22 @@ class Judge:
                 init = b""
             videos[-1].append(plain[len(init) :])
         return [b"".join(parts) for parts in videos]
+
+    def events(self, chunks):
+        lines = []
+        for header in chunks:
+            if header["video"] or not header["plain"]:
+                continue
+            sealed = self.data[header["at"] : header["at"] + header["sealed"]]
+            try:
+                lines.append(event_lines(open_chunk(header, header["key"], sealed)))
+            except UnknownVersion as error:
+                self.note("unverifiable", f"chunk {header['index']}: {error}")
+                return
+            except Bad as error:
+                self.note("tampered", f"chunk {header['index']}: {error}")
+                return
+        self.video("events.jsonl", b"".join(lines))
 
     def video(self, name, expected):
         entry = self.entries.get(name)

@@ -1,5 +1,5 @@
-//! One small recording made from fixed seeds: three chunks, a gap, a change of codec, a clock that
-//! jumped.
+//! Two small recordings made from fixed seeds: a camera's with three chunks, a gap, a change of
+//! codec and a clock that jumped, and a desktop's with events.
 
 mod chain;
 
@@ -8,6 +8,7 @@ pub use chain::Chain;
 use lucid_evidence::bundle::{self, Disclosure};
 use lucid_evidence::checkpoint::Checkpoint;
 use lucid_evidence::chunk::{ChunkHeader, ChunkSealer, Gap, GapReason, MediaKind, TimeSpan};
+use lucid_evidence::event::{Event, Value};
 use lucid_evidence::manifest::{
     ClockJump, CodecInfo, EndReason, GapRecord, Manifest, SignedManifest, SourceInfo,
 };
@@ -53,59 +54,143 @@ fn noise(length: usize) -> Vec<u8> {
     out
 }
 
-/// Parts of the media of each chunk: an initialisation segment, then fragments. The second holds a
-/// piece that does not compress, the third one more than a piece holds.
-fn media() -> [Vec<Vec<u8>>; 3] {
+/// What a chunk is made of.
+struct Cut {
+    kind: MediaKind,
+    /// Of video an initialisation segment, then fragments; of events, batches.
+    parts: Vec<Vec<u8>>,
+    gap: Option<Gap>,
+    /// By how much the device's clock is behind the stream clock, microseconds.
+    behind_us: u64,
+    /// Whether a checkpoint covers it.
+    checkpoint: bool,
+}
+
+fn text(n: usize) -> Vec<u8> {
+    format!("fragment {n}, one second of video; ").repeat(12).into_bytes()
+}
+
+fn video(parts: Vec<Vec<u8>>) -> Cut {
+    Cut { kind: MediaKind::Video, parts, gap: None, behind_us: 0, checkpoint: true }
+}
+
+/// Three chunks of video. The second holds a piece that does not compress, the third one more than
+/// a piece holds.
+fn camera() -> Vec<Cut> {
     let first = b"initialisation segment A; ".repeat(8);
     let second = b"initialisation segment B; ".repeat(8);
-    let text = |n: usize| format!("fragment {n}, one second of video; ").repeat(12).into_bytes();
-    [
-        vec![first.clone(), text(0), text(1)],
-        vec![first, noise(300), text(2)],
-        vec![second, vec![0x55; 65_600], Vec::new(), noise(40)],
+    let gap = Some(Gap { length_us: 20_000_000, reason: GapReason::SourceLost });
+    vec![
+        video(vec![first.clone(), text(0), text(1)]),
+        Cut { gap, checkpoint: false, ..video(vec![first, noise(300), text(2)]) },
+        // The clock was set back by an hour after the second chunk had begun.
+        Cut {
+            behind_us: 3_600_000_000,
+            ..video(vec![second, vec![0x55; 65_600], Vec::new(), noise(40)])
+        },
+    ]
+}
+
+fn event(stream_us: u64, kind: &str, fields: Vec<(&str, Value<'_>)>) -> Vec<u8> {
+    Event { stream_us, wall_us: START_US + stream_us, kind, fields }.encode()
+}
+
+/// A desktop: events before the first picture, video with events beside it, video without.
+fn desktop() -> Vec<Cut> {
+    let init = b"initialisation segment A; ".repeat(8);
+    let events = |parts| Cut { kind: MediaKind::Events, ..video(parts) };
+    let user = ("user", Value::Text("ada"));
+    vec![
+        events(vec![
+            [
+                event(0, "connection", vec![user.clone(), ("change", Value::Text("opened"))]),
+                event(0, "notice_accepted", vec![user, ("text", Value::Bytes(&[0xa5; 32]))]),
+            ]
+            .concat(),
+        ]),
+        Cut { checkpoint: false, ..video(vec![init.clone(), text(0), text(1)]) },
+        events(vec![
+            event(
+                500_000,
+                "window",
+                vec![
+                    ("title", Value::Text("Quarterly \"Figures\"\n\u{202e}\u{1d11e} é \\")),
+                    ("application", Value::Text("xterm")),
+                ],
+            ),
+            event(
+                u64::from(u32::MAX) + 1,
+                "keys",
+                vec![
+                    ("count", Value::Uint(u64::MAX)),
+                    ("strokes", Value::Array(vec![Value::Array(vec![Value::Uint(0)])])),
+                    ("hidden", Value::Null),
+                    ("on", Value::Bool(false)),
+                ],
+            ),
+        ]),
+        video(vec![init, text(2)]),
     ]
 }
 
 impl Sample {
-    /// Makes the recording; always the same.
+    /// The recording of a camera; always the same.
     pub fn new() -> Self {
-        let session = SessionId::new(START_US / 1000, [0x44; 10]);
+        let source = ["rtsp", "Front door", "rtsp://camera.example/stream"];
+        Self::of([0x44; 10], source, camera())
+    }
+
+    /// The recording of a desktop, with events; always the same.
+    pub fn desktop() -> Self {
+        Self::of([0x45; 10], ["screen", "Accounts", "screen://:7"], desktop())
+    }
+
+    fn of(id: [u8; 10], [kind, name, address]: [&str; 3], cuts: Vec<Cut>) -> Self {
+        let session = SessionId::new(START_US / 1000, id);
         let session_key = SigningKey::from_seed(&SESSION_SEED);
         let secret = SessionSecret::from_bytes(SECRET);
-        let gap = Gap { length_us: 20_000_000, reason: GapReason::SourceLost };
         let (mut headers, mut sealed, mut plaintexts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gaps, mut clock_jumps) = (Vec::new(), Vec::new());
         let mut tree = Tree::<Blake3>::new();
         let mut checkpoints = Vec::new();
-        let mut clock = 0;
-        for (index, parts) in (0u64..).zip(media()) {
+        let (mut clock, mut behind) = (0, 0);
+        for (index, cut) in (0u64..).zip(cuts) {
             let nonce = [0x50 + index as u8; 16];
-            let mut sealer = ChunkSealer::new(session, index, MediaKind::Video, &secret, nonce);
+            let mut sealer = ChunkSealer::new(session, index, cut.kind, &secret, nonce);
             let mut bytes = Vec::new();
-            for part in &parts {
+            for part in &cut.parts {
                 bytes.extend(sealer.push(part).expect("the sample is small").concat());
             }
-            let gap_before = (index == 1).then_some(gap);
-            clock += gap_before.map_or(0, |gap| gap.length_us);
-            // The clock was set back by an hour after the second chunk had begun.
-            let jump = if index == 2 { 3_600_000_000 } else { 0 };
-            let time = TimeSpan {
-                wall_start_us: START_US + clock - jump,
-                wall_end_us: START_US + clock + 2_000_000 - jump,
-                stream_start_us: clock,
-                stream_end_us: clock + 2_000_000,
+            if let Some(gap) = cut.gap {
+                let (stream_us, wall_us) = (clock, START_US + clock - behind);
+                gaps.push(GapRecord { before_chunk: index, stream_us, wall_us, gap });
+                clock += gap.length_us;
+            }
+            if cut.behind_us != behind {
+                behind = cut.behind_us;
+                clock_jumps
+                    .push(ClockJump { stream_us: clock - 1_000_000, by_us: -(behind as i64) });
+            }
+            let (init, length) = match cut.kind {
+                MediaKind::Video => (cut.parts[0].len() as u64, 2_000_000),
+                MediaKind::Events => (0, 0),
             };
-            clock += 2_000_000;
-            let init = parts[0].len() as u64;
-            let (last, header) =
-                sealer.finish(time, init, gap_before).expect("the sample is small");
+            let time = TimeSpan {
+                wall_start_us: START_US + clock - behind,
+                wall_end_us: START_US + clock + length - behind,
+                stream_start_us: clock,
+                stream_end_us: clock + length,
+            };
+            clock += length;
+            let (last, header) = sealer.finish(time, init, cut.gap).expect("the sample is small");
             bytes.extend(last);
             tree.push(header.leaf());
             headers.push(header);
             sealed.push(bytes);
-            plaintexts.push(parts.concat());
-            if index != 1 {
+            plaintexts.push(cut.parts.concat());
+            if cut.checkpoint {
                 let (tree_size, root) = (tree.size(), tree.root());
-                let time_us = START_US + clock - jump;
+                let time_us = START_US + clock - behind;
                 let checkpoint = Checkpoint { session, tree_size, root, time_us };
                 checkpoints.push(checkpoint.sign(&session_key).as_bytes().to_vec());
             }
@@ -113,11 +198,7 @@ impl Sample {
         let manifest = Manifest {
             session,
             session_key: session_key.public(),
-            source: SourceInfo {
-                kind: "rtsp".into(),
-                name: "Front door".into(),
-                address: "rtsp://camera.example/stream".into(),
-            },
+            source: SourceInfo { kind: kind.into(), name: name.into(), address: address.into() },
             codec: CodecInfo {
                 video: Some("avc1.64001f".into()),
                 audio: None,
@@ -133,18 +214,13 @@ impl Sample {
             policy: Some(Hash::of(b"policy")),
             participants: vec!["Ada".into(), "Grace".into()],
             start_us: START_US,
-            end_us: START_US + clock - 3_600_000_000,
+            end_us: START_US + clock - behind,
             duration_us: clock,
             end_reason: EndReason::Stopped,
             tree_size: tree.size(),
             root: tree.root(),
-            gaps: vec![GapRecord {
-                before_chunk: 1,
-                stream_us: 2_000_000,
-                wall_us: START_US + 2_000_000,
-                gap,
-            }],
-            clock_jumps: vec![ClockJump { stream_us: 23_000_000, by_us: -3_600_000_000 }],
+            gaps,
+            clock_jumps,
             checkpoint_heights: vec![3, 4],
         };
         let proof = Proof {
@@ -173,7 +249,10 @@ impl Sample {
     /// Bundles of every form, with their names.
     pub fn bundles(&self) -> Vec<(&'static str, Vec<u8>)> {
         let secret = &self.secret;
+        let desktop = Self::desktop();
         vec![
+            ("desktop", desktop.bundle(0, 4, &Disclosure::Video(&desktop.secret))),
+            ("desktop-range", desktop.bundle(2, 2, &Disclosure::Keys(&desktop.secret))),
             ("disclosed", self.bundle(0, 3, &Disclosure::Video(secret))),
             ("keys", self.bundle(0, 3, &Disclosure::Keys(secret))),
             ("sealed", self.bundle(0, 3, &Disclosure::Sealed)),

@@ -18,9 +18,12 @@ use crate::source::SourceError;
 
 /// Pictures a second taken of a screen, at most.
 const MAX_FPS: u32 = 15;
-/// A screen on which nothing happens gives a picture this often, so that fragments end in time and
-/// a crash costs no more than elsewhere.
-const STILL_INTERVAL: Duration = Duration::from_millis(250);
+/// A screen on which nothing happens gives a picture this often: just before a fragment would be
+/// too long, so that fragments end in time and a crash costs no more than elsewhere.
+const STILL_INTERVAL: Duration = Duration::from_millis(750);
+
+/// How often the pointer is looked at while nothing else happens.
+const POINTER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Builds the pipeline of an X display.
 pub(super) fn build(
@@ -96,7 +99,7 @@ impl Camera {
                 loop {
                     // Pointers are not reported; they are looked at.
                     let left = (last + STILL_INTERVAL).saturating_duration_since(Instant::now());
-                    let damage = self.grabber.wait(left.min(self.interval))?;
+                    let damage = self.grabber.wait(left.min(POINTER_INTERVAL))?;
                     resized |= damage.resized;
                     let pointer = self.grabber.cursor()?;
                     if !damage.is_empty() || pointer != self.pointer || left.is_zero() {

@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
 use crate::delivery::Delivery;
+use crate::encoded::EncodedFrame;
 use crate::fmp4::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 use crate::media::{EncoderNote, MediaEvent};
 use crate::mux::{MuxError, Muxer, Sample};
@@ -196,6 +197,13 @@ fn video_caps() -> gst::Caps {
         .build()
 }
 
+/// The decoder configuration of H.264 pictures.
+fn avc_config(caps: &gst::CapsRef) -> Option<gst::buffer::MappedBuffer<gst::buffer::Readable>> {
+    let structure = caps.structure(0).filter(|s| s.name() == "video/x-h264")?;
+    let config = structure.get::<gst::Buffer>("codec_data").ok()?;
+    config.into_mapped_buffer_readable().ok()
+}
+
 /// Caps of sound the muxer takes.
 fn audio_caps() -> gst::Caps {
     gst::Caps::builder_full()
@@ -249,6 +257,16 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
                     state.mux.set_video(config, &mut state.out)?;
                 }
                 state.pictures += 1;
+                if let Some(feed) = &shared.options.encoded
+                    && let Some(config) = caps.and_then(avc_config)
+                {
+                    feed.publish(|| EncodedFrame {
+                        time_ns,
+                        keyframe: sync,
+                        config: config.as_slice().into(),
+                        data: map.as_slice().into(),
+                    });
+                }
                 let sample = Sample {
                     time_ns,
                     duration_ns: buffer.duration().map(|d| nanoseconds(d.nseconds())),

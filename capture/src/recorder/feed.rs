@@ -1,11 +1,14 @@
 //! Events of a session that records: handed over from any thread, stamped, and taken by the
 //! recorder's thread in batches.
 //!
-//! What an event says is its maker's business: here it is bytes, made once its time is known.
+//! What an event says is its maker's business: here it is the bytes of one
+//! [`lucid_evidence::event::Event`], made once its time is known. One longer than that allows is
+//! dropped and counted too.
 //! [`EventFeed::record`] never waits. Above [`QUEUED_EVENTS_MAX`] or [`QUEUED_BYTES_MAX`] events
 //! are dropped and counted, and the count is itself recorded as soon as there is room.
 
 use super::wall_us;
+use lucid_evidence::event::EVENT_MAX_BYTES;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,8 +17,6 @@ use std::time::{Duration, Instant};
 pub const QUEUED_EVENTS_MAX: usize = 4096;
 /// Most bytes of events that wait for the recorder.
 pub const QUEUED_BYTES_MAX: usize = 1 << 20;
-/// Longest event, bytes; a longer one is dropped and counted.
-pub const EVENT_BYTES_MAX: usize = 64 << 10;
 /// How long an event may wait for others, or for a fragment, before it is made durable. Together
 /// with [`super::run`]'s poll and a slow card's flush it stays below the second that a crash may
 /// cost.
@@ -173,7 +174,7 @@ impl Queue {
     fn push(&mut self, event: &[u8], stamp: Stamp) -> bool {
         if self.events >= QUEUED_EVENTS_MAX
             || self.bytes.len() + event.len() > QUEUED_BYTES_MAX
-            || event.len() > EVENT_BYTES_MAX
+            || event.len() > EVENT_MAX_BYTES
         {
             return false;
         }
@@ -238,11 +239,11 @@ mod tests {
         feed.record(|_| b"next".to_vec());
         assert_eq!(feed.take().unwrap().bytes, b"[5 lost]next");
         // One that is too long does not keep the next ones out.
-        feed.record(|_| vec![0; EVENT_BYTES_MAX + 1]);
+        feed.record(|_| vec![0; EVENT_MAX_BYTES + 1]);
         feed.record(|_| b"next".to_vec());
         assert_eq!(feed.take().unwrap().bytes, b"[1 lost]next");
-        for _ in 0..QUEUED_BYTES_MAX / EVENT_BYTES_MAX + 3 {
-            feed.record(|_| vec![0; EVENT_BYTES_MAX]);
+        for _ in 0..QUEUED_BYTES_MAX / EVENT_MAX_BYTES + 3 {
+            feed.record(|_| vec![0; EVENT_MAX_BYTES]);
         }
         assert_eq!(feed.lost(), 3);
         assert_eq!(feed.take().unwrap().bytes.len(), QUEUED_BYTES_MAX);

@@ -9,9 +9,7 @@ mod run;
 mod session;
 pub(crate) mod writer;
 
-pub use feed::{
-    EVENT_BYTES_MAX, EncodeLost, EventFeed, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, Stamp,
-};
+pub use feed::{EncodeLost, EventFeed, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, Stamp};
 pub use run::{LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start};
 pub use session::{Account, SessionSpec, finish_session};
 pub(crate) use session::{store_closing, volumes_used, wall_us};

@@ -15,7 +15,7 @@ use std::time::Instant;
 use lucid_capture::recorder::EventFeed;
 use lucid_evidence::{Hash, SessionId};
 use lucid_rdp::controller::{ClientId, Controller, Effect, Ending, Input, State, Timing};
-use lucid_rdp::event::{Approval, Connection, Event, EventKind};
+use lucid_rdp::event::{Approval, Connection, EventKind};
 use lucid_rdp::monitor::Counters;
 use lucid_rdp::policy::{Denial, Policy, PolicyInForce, Void};
 use lucid_rdp::session::{Admission, Ended, EventSink, Order, RunningDesktop};
@@ -168,9 +168,7 @@ impl Session {
 
     /// Writes an event into the recording.
     pub fn note(&self, kind: EventKind) {
-        self.feed.record(move |stamp| {
-            Event { stream_us: stamp.stream_us, wall_us: stamp.wall_us, kind }.encode()
-        });
+        self.feed.record(move |stamp| kind.encode(stamp));
     }
 
     fn connection(&self, change: Connection, user: &str, peer: &str, reason: &str) {

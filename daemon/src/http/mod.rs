@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod exports;
 pub mod extract;
 mod guard;
+mod happened;
 mod health;
 pub mod listen;
 pub mod local;
@@ -212,6 +213,7 @@ pub fn router(app: &App) -> Router {
             .merge(desktops::routes())
             .merge(connections::routes())
             .merge(sessions::routes())
+            .merge(happened::routes())
             .merge(media::routes())
             .merge(exports::routes())
             .merge(chain::routes())

@@ -9,7 +9,7 @@ use lucid_capture::screen::Access;
 use lucid_capture::{SourceUri, StreamOptions};
 use lucid_evidence::manifest::{EndReason, SourceInfo};
 use lucid_evidence::{Hash, SessionId};
-use lucid_rdp::event::{Event, EventKind};
+use lucid_rdp::event::encode_lost;
 use lucid_rdp::session::RunningDesktop;
 
 use super::{Recordings, RecordingsError, STALL_AFTER, lock};
@@ -49,10 +49,6 @@ impl Recordings {
         options.audio = false;
         options.screen_access = Access::Cookie(job.shown.cookie.clone());
         (options.max_width, options.max_height, options.max_fps) = (SIDE_MAX, SIDE_MAX, FPS_MAX);
-        let encode_lost: EncodeLost = Arc::new(|stamp, count| {
-            let kind = EventKind::Lost { count };
-            Event { stream_us: stamp.stream_us, wall_us: stamp.wall_us, kind }.encode()
-        });
         let config = RecorderConfig {
             uri,
             options,
@@ -76,7 +72,7 @@ impl Recordings {
             stall_after: STALL_AFTER,
             // A new X server is another desktop: the session ends with the one it began on.
             persistence: Persistence::Never,
-            events: Some(encode_lost),
+            events: Some(encode_lost()),
         };
         if lock(&self.slots).closed {
             return Err(RecordingsError::Starting);

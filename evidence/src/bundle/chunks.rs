@@ -4,7 +4,7 @@
 use super::read::{ReadAt, Reader};
 use super::write::open_prefix;
 use super::zip::Entry;
-use super::{KEYS, VideoLayout, VideoPart, chunk_name, video_name};
+use super::{EVENTS, KEYS, VideoLayout, VideoPart, chunk_name, video_name};
 use crate::chunk::{ChunkHeader, ChunkOpener, HEADER_MAX_BYTES, MediaKind};
 use crate::manifest::{GapRecord, Manifest};
 use crate::proof::{DisclosedKeys, Proof};
@@ -22,31 +22,31 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// An included chunk whose header was read and belongs to its leaf.
 pub(super) struct Included {
     /// The position among the included chunks.
-    place: usize,
-    header: ChunkHeader,
+    pub(super) place: usize,
+    pub(super) header: ChunkHeader,
     entry: Entry,
     /// Length prefix and header, as they stand in the entry.
     head: Vec<u8>,
 }
 
 impl Included {
-    fn sealed_offset(&self) -> u64 {
+    pub(super) fn sealed_offset(&self) -> u64 {
         self.entry.data_offset + self.head.len() as u64
     }
 }
 
-fn tampered(check: &'static str, text: impl Into<String>) -> Finding {
+pub(super) fn tampered(check: &'static str, text: impl Into<String>) -> Finding {
     Finding { check, verdict: Verdict::Tampered, text: text.into() }
 }
 
 /// A disk that fails says nothing about the evidence.
-fn unread(check: &'static str, what: impl Display, error: &io::Error) -> Finding {
+pub(super) fn unread(check: &'static str, what: impl Display, error: &io::Error) -> Finding {
     let text = format!("{what} cannot be read: {error}");
     Finding { check, verdict: Verdict::Unverifiable, text }
 }
 
 impl Reader<'_> {
-    fn note(&mut self, finding: Finding) {
+    pub(super) fn note(&mut self, finding: Finding) {
         self.content.findings.add(finding.check, finding.verdict, finding.text);
     }
 
@@ -159,8 +159,8 @@ impl Reader<'_> {
     ) -> Option<VideoLayout> {
         let mut layout = VideoLayout::default();
         let Some(keys) = keys else { return Some(layout) };
-        // An MP4 may be left out whole (`--no-video`); then no entry follows the keys.
-        if self.entries.last().is_some_and(|entry| entry.name == KEYS) {
+        // The MP4s may be left out together (`--no-video`); then none follows the keys and events.
+        if self.entries.last().is_some_and(|entry| entry.name == KEYS || entry.name == EVENTS) {
             return Some(layout);
         }
         for one in included {

@@ -2,7 +2,7 @@
 //! keys, video.
 
 use super::zip::{self, Entry, ZipError};
-use super::{KEYS, MANIFEST, PROOF, README, VideoLayout, chunk_name, readme, video_name};
+use super::{EVENTS, KEYS, MANIFEST, PROOF, README, VideoLayout, chunk_name, readme, video_name};
 use crate::checkpoint::SignedCheckpoint;
 use crate::manifest::{Manifest, SignedManifest};
 use crate::proof::{DisclosedKeys, KEYS_MAX_BYTES, PROOF_MAX_BYTES, Proof};
@@ -124,12 +124,13 @@ impl Reader<'_> {
         self.content.disclosed = keys.is_some();
         let headers = self.headers(manifest, proof);
         let Some(layout) = self.layout(&headers, keys.as_ref()) else { return };
-        self.names(proof, &layout);
+        let events = self.happened(&headers, keys.as_ref());
+        self.names(proof, &layout, events);
         self.content.videos = layout.lengths.len();
         self.chunks(&headers, keys.as_ref(), &layout);
         let (disclosed, videos) = (self.content.disclosed, self.content.videos);
         let (first, count) = (proof.first_chunk, proof.chunk_count);
-        self.readme(&readme::text(manifest, first, count, disclosed, videos));
+        self.readme(&readme::text(manifest, first, count, disclosed, videos, events));
     }
 
     pub(super) fn entry(&self, name: &str) -> Option<Entry> {
@@ -286,12 +287,13 @@ impl Reader<'_> {
     }
 
     /// The entries are exactly those that the proof promises, in their order.
-    fn names(&mut self, proof: &Proof, layout: &VideoLayout) {
+    fn names(&mut self, proof: &Proof, layout: &VideoLayout, events: bool) {
         let mut expected = vec![README.to_owned(), MANIFEST.to_owned()];
         expected.extend((proof.first_chunk..).take(proof.chunk_count as usize).map(chunk_name));
         expected.push(PROOF.into());
         if self.content.disclosed {
             expected.push(KEYS.into());
+            expected.extend(events.then(|| EVENTS.to_owned()));
             expected.extend((0..layout.lengths.len()).map(video_name));
         }
         let found: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();

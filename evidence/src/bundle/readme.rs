@@ -25,18 +25,24 @@ pub fn seconds(us: u64) -> String {
 /// reader sees of the text around it: control characters, line and paragraph separators, and what
 /// turns the direction of writing.
 pub fn line(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2066}'..='\u{2069}');
-    let deceives = |c: char| c.is_control() || turns(c) || matches!(c, '\u{2028}'..='\u{202e}');
     text.chars().map(|c| if deceives(c) { ' ' } else { c }).collect()
 }
 
-/// The text for the chunks from `first` on, `count` of them, disclosed or not, with this many MP4s.
+/// Whether a character would change what a reader sees of the text around it.
+pub(crate) fn deceives(c: char) -> bool {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns(c) || matches!(c, '\u{2028}'..='\u{202e}')
+}
+
+/// The text for the chunks from `first` on, `count` of them, disclosed or not, with this many MP4s
+/// and with or without a list of events.
 pub(crate) fn text(
     manifest: &Manifest,
     first: u64,
     count: u64,
     disclosed: bool,
     videos: usize,
+    events: bool,
 ) -> String {
     let mut out = String::new();
     let total = manifest.tree_size;
@@ -45,6 +51,7 @@ pub(crate) fn text(
     } else {
         format!("{first} to {} ({count} of {total})", first + count - 1)
     };
+    let listed = if events { "; events.jsonl lists what happened" } else { "" };
     let form = match (disclosed, videos) {
         (false, _) => "sealed; their content cannot be seen without the keys",
         (true, 0) => "disclosed; keys.cbor opens them",
@@ -79,7 +86,7 @@ pub(crate) fn text(
         ),
         ("Gaps", manifest.gaps.len().to_string()),
         ("Chunks here", held),
-        ("They are", form.to_owned()),
+        ("They are", format!("{form}{listed}")),
     ];
     out.push_str("This file is evidence of a recording made by Lucid.\n\n");
     for (name, value) in lines {

@@ -1,6 +1,10 @@
 //! Writes a bundle.
 
-use super::{KEYS, MANIFEST, PROOF, README, VideoLayout, chunk_name, readme, video_name, zip};
+use super::{
+    EVENTS, KEYS, MANIFEST, PROOF, README, VideoLayout, chunk_name, happened, readme, video_name,
+    zip,
+};
+use crate::cbor::CborError;
 use crate::chunk::{self, ChunkError, ChunkHeader};
 use crate::manifest::SignedManifest;
 use crate::proof::{DisclosedKeys, Proof};
@@ -45,6 +49,14 @@ pub enum BundleError<E> {
     /// The sealed bytes do not open.
     #[error(transparent)]
     Open(#[from] ChunkError),
+    /// The events of a chunk cannot be read.
+    #[error("chunk {chunk}: {source}")]
+    Events {
+        /// The chunk's index.
+        chunk: u64,
+        /// Why not.
+        source: CborError,
+    },
     /// Headers that are not the chunks the proof names, or bytes that are not the header's.
     #[error("chunk {chunk}: the stored bytes are not those of its header")]
     Mismatch {
@@ -99,6 +111,17 @@ pub fn write<W: Write + Seek, E>(
             layout.add(header, init);
         }
     }
+    let mut events_bytes = None;
+    if let Some(secret) = secret {
+        for header in headers.iter().filter(|header| happened::holds_events(header)) {
+            let key = secret.chunk_key(header.index);
+            let plaintext = chunk::open_chunk(header, &key, &load(header)?)?;
+            let length = happened::lines(&plaintext, |_| Ok::<_, io::Error>(()))?;
+            let length =
+                length.map_err(|source| BundleError::Events { chunk: header.index, source })?;
+            *events_bytes.get_or_insert(0) += length;
+        }
+    }
     let total: u64 =
         headers.iter().map(|h| h.sealed_bytes).sum::<u64>() + layout.lengths.iter().sum::<u64>();
     let mut done = 0;
@@ -110,6 +133,7 @@ pub fn write<W: Write + Seek, E>(
         proof.chunk_count,
         secret.is_some(),
         layout.lengths.len(),
+        events_bytes.is_some(),
     );
     zip.entry(README, &[text.as_bytes()])?;
     zip.entry(MANIFEST, &[manifest.as_bytes()])?;
@@ -129,6 +153,20 @@ pub fn write<W: Write + Seek, E>(
             keys: headers.iter().map(|header| secret.chunk_key(header.index)).collect(),
         };
         zip.entry(KEYS, &[&keys.encode()])?;
+        if let Some(length) = events_bytes {
+            zip.begin(EVENTS, length, 0)?;
+            let mut crc = crc32fast::Hasher::new();
+            for header in headers.iter().filter(|header| happened::holds_events(header)) {
+                let key = secret.chunk_key(header.index);
+                let plaintext = chunk::open_chunk(header, &key, &load(header)?)?;
+                happened::lines(&plaintext, |lines| {
+                    crc.update(lines);
+                    zip.data(lines)
+                })?
+                .map_err(|source| BundleError::Events { chunk: header.index, source })?;
+            }
+            zip.set_crc(crc.finalize())?;
+        }
         for (video, length) in layout.lengths.iter().enumerate() {
             zip.begin(&video_name(video), *length, 0)?;
             let mut crc = crc32fast::Hasher::new();

@@ -1,9 +1,9 @@
-//! The kinds of events and what each says.
+//! The kinds of events and what each says. The names are for good: recordings hold them.
 
 use crate::controller::State;
 use crate::policy::{Capability, Denial, Direction};
 use lucid_evidence::Hash;
-use lucid_evidence::cbor::{CborError, Decoder, Encoder};
+use lucid_evidence::event::Value;
 
 /// Longest free text: window titles, reasons, user names, addresses; bytes.
 pub const TEXT_MAX_BYTES: usize = 512;
@@ -36,17 +36,6 @@ pub enum Connection {
 }
 
 impl Connection {
-    const ALL: [Connection; 8] = [
-        Connection::Opened,
-        Connection::Resumed,
-        Connection::Closed,
-        Connection::TakenOver,
-        Connection::Transferred,
-        Connection::Terminated,
-        Connection::ObserverJoined,
-        Connection::ObserverLeft,
-    ];
-
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,9 +65,6 @@ pub enum Approval {
 }
 
 impl Approval {
-    const ALL: [Approval; 4] =
-        [Approval::Asked, Approval::Granted, Approval::Denied, Approval::Expired];
-
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -104,9 +90,6 @@ pub enum ClipboardKind {
 }
 
 impl ClipboardKind {
-    const ALL: [ClipboardKind; 4] =
-        [ClipboardKind::Text, ClipboardKind::Image, ClipboardKind::Files, ClipboardKind::Other];
-
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -282,29 +265,6 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub(super) fn code(&self) -> u64 {
-        match self {
-            EventKind::Connection { .. } => 0,
-            EventKind::State { .. } => 1,
-            EventKind::Policy { .. } => 2,
-            EventKind::Refused { .. } => 3,
-            EventKind::Approval { .. } => 4,
-            EventKind::NoticeShown { .. } => 5,
-            EventKind::NoticeAccepted { .. } => 6,
-            EventKind::Window { .. } => 7,
-            EventKind::Keys { .. } => 8,
-            EventKind::Redaction { .. } => 9,
-            EventKind::Pointer { .. } => 10,
-            EventKind::Clipboard { .. } => 11,
-            EventKind::File { .. } => 12,
-            EventKind::Resized { .. } => 13,
-            EventKind::Alert { .. } => 14,
-            EventKind::Lost { .. } => 15,
-            EventKind::PolicyChanged { .. } => 16,
-            EventKind::Offered { .. } => 17,
-        }
-    }
-
     /// The stable name.
     pub fn name(&self) -> &'static str {
         match self {
@@ -329,220 +289,87 @@ impl EventKind {
         }
     }
 
-    pub(super) fn texts(&self) -> Vec<&str> {
+    /// What it says, each part by its name. Texts and lists over their limit are cut.
+    pub(super) fn fields(&self) -> Vec<(&'static str, Value<'_>)> {
         match self {
-            EventKind::Connection { change, user, peer, reason } => {
-                vec![change.as_str(), user, peer, reason]
-            }
-            EventKind::State { state } => vec![state.as_str()],
-            EventKind::Refused { capability, denial, .. } => {
-                vec![capability.as_str(), denial.as_str()]
-            }
-            EventKind::Approval { capability, approval, by, .. } => {
-                vec![capability.as_str(), approval.as_str(), by]
-            }
-            EventKind::NoticeAccepted { user, .. } => vec![user],
-            EventKind::Window { title, application } => vec![title, application],
-            EventKind::Clipboard { direction, content, .. }
-            | EventKind::Offered { direction, content } => {
-                vec![direction.as_str(), content.as_str()]
-            }
-            EventKind::File { direction, name, .. } => vec![direction.as_str(), name],
-            EventKind::Alert { what } => vec![what],
-            EventKind::Policy { .. }
-            | EventKind::PolicyChanged { .. }
-            | EventKind::NoticeShown { .. }
-            | EventKind::Keys { .. }
-            | EventKind::Redaction { .. }
-            | EventKind::Pointer { .. }
-            | EventKind::Resized { .. }
-            | EventKind::Lost { .. } => Vec::new(),
-        }
-    }
-
-    pub(super) fn encode(&self, e: &mut Encoder) {
-        let text = |text: &str| cut(text, TEXT_MAX_BYTES).to_owned();
-        match self {
-            EventKind::Connection { change, user, peer, reason } => {
-                e.array(4).uint(code(&Connection::ALL, change));
-                e.text(&text(user)).text(&text(peer)).text(&text(reason));
-            }
-            EventKind::State { state } => {
-                e.array(1).uint(code(&State::ALL, state));
-            }
+            EventKind::Connection { change, user, peer, reason } => vec![
+                ("change", Value::Text(change.as_str())),
+                ("user", text(user)),
+                ("peer", text(peer)),
+                ("reason", text(reason)),
+            ],
+            EventKind::State { state } => vec![("state", Value::Text(state.as_str()))],
             EventKind::Policy { hash, encoding } => {
-                e.array(2).bytes(hash.as_bytes()).bytes(encoding);
+                vec![("hash", Value::Bytes(hash.as_bytes())), ("encoding", Value::Bytes(encoding))]
             }
-            EventKind::PolicyChanged { before, hash, encoding } => {
-                e.array(3).bytes(before.as_bytes()).bytes(hash.as_bytes()).bytes(encoding);
-            }
-            EventKind::Refused { capability, denial, count } => {
-                e.array(3).uint(capability.code()).uint(code(&Denial::ALL, denial)).uint(*count);
-            }
-            EventKind::Approval { request, capability, approval, by } => {
-                e.array(4).uint(*request).uint(capability.code());
-                e.uint(code(&Approval::ALL, approval)).text(&text(by));
-            }
-            EventKind::NoticeShown { text } => {
-                e.array(1).bytes(text.as_bytes());
-            }
+            EventKind::PolicyChanged { before, hash, encoding } => vec![
+                ("before", Value::Bytes(before.as_bytes())),
+                ("hash", Value::Bytes(hash.as_bytes())),
+                ("encoding", Value::Bytes(encoding)),
+            ],
+            EventKind::Refused { capability, denial, count } => vec![
+                ("capability", Value::Text(capability.as_str())),
+                ("denial", Value::Text(denial.as_str())),
+                ("count", Value::Uint(*count)),
+            ],
+            EventKind::Approval { request, capability, approval, by } => vec![
+                ("request", Value::Uint(*request)),
+                ("capability", Value::Text(capability.as_str())),
+                ("approval", Value::Text(approval.as_str())),
+                ("by", text(by)),
+            ],
+            EventKind::NoticeShown { text } => vec![("text", Value::Bytes(text.as_bytes()))],
             EventKind::NoticeAccepted { user, text: hash } => {
-                e.array(2).text(&text(user)).bytes(hash.as_bytes());
+                vec![("user", text(user)), ("text", Value::Bytes(hash.as_bytes()))]
             }
-            EventKind::Window { title, application } => {
-                e.array(2).text(&text(title)).text(cut(application, APPLICATION_MAX_BYTES));
-            }
-            EventKind::Keys { count, hidden, strokes } => {
-                let strokes = &strokes[..strokes.len().min(STROKES_MAX)];
-                e.array(3).uint(*count).uint(*hidden).array(strokes.len() as u64);
-                for stroke in strokes {
-                    e.array(2).uint(u64::from(stroke.after_us)).uint(u64::from(stroke.keysym));
-                }
-            }
-            EventKind::Redaction { on } => {
-                e.array(1).bool(*on);
-            }
-            EventKind::Pointer { moves, clicks, wheel } => {
-                e.array(3).uint(*moves).uint(*clicks).uint(*wheel);
-            }
-            EventKind::Clipboard { direction, content, bytes, hash } => {
-                e.array(4).bool(*direction == Direction::Out);
-                e.uint(code(&ClipboardKind::ALL, content)).uint(*bytes).bytes(hash.as_bytes());
-            }
-            EventKind::Offered { direction, content } => {
-                e.array(2).bool(*direction == Direction::Out);
-                e.uint(code(&ClipboardKind::ALL, content));
-            }
-            EventKind::File { direction, name, bytes, hash } => {
-                e.array(4).bool(*direction == Direction::Out).text(cut(name, NAME_MAX_BYTES));
-                e.uint(*bytes).bytes(hash.as_bytes());
-            }
-            EventKind::Resized { width, height } => {
-                e.array(2).uint(u64::from(*width)).uint(u64::from(*height));
-            }
-            EventKind::Alert { what } => {
-                e.array(1).text(&text(what));
-            }
-            EventKind::Lost { count } => {
-                e.array(1).uint(*count);
-            }
+            EventKind::Window { title, application } => vec![
+                ("title", text(title)),
+                ("application", Value::Text(cut(application, APPLICATION_MAX_BYTES))),
+            ],
+            EventKind::Keys { count, hidden, strokes } => vec![
+                ("count", Value::Uint(*count)),
+                ("hidden", Value::Uint(*hidden)),
+                ("strokes", Value::Array(strokes.iter().take(STROKES_MAX).map(pair).collect())),
+            ],
+            EventKind::Redaction { on } => vec![("on", Value::Bool(*on))],
+            EventKind::Pointer { moves, clicks, wheel } => vec![
+                ("moves", Value::Uint(*moves)),
+                ("clicks", Value::Uint(*clicks)),
+                ("wheel", Value::Uint(*wheel)),
+            ],
+            EventKind::Clipboard { direction, content, bytes, hash } => vec![
+                ("direction", Value::Text(direction.as_str())),
+                ("content", Value::Text(content.as_str())),
+                ("bytes", Value::Uint(*bytes)),
+                ("hash", Value::Bytes(hash.as_bytes())),
+            ],
+            EventKind::Offered { direction, content } => vec![
+                ("direction", Value::Text(direction.as_str())),
+                ("content", Value::Text(content.as_str())),
+            ],
+            EventKind::File { direction, name, bytes, hash } => vec![
+                ("direction", Value::Text(direction.as_str())),
+                ("name", Value::Text(cut(name, NAME_MAX_BYTES))),
+                ("bytes", Value::Uint(*bytes)),
+                ("hash", Value::Bytes(hash.as_bytes())),
+            ],
+            EventKind::Resized { width, height } => vec![
+                ("width", Value::Uint(u64::from(*width))),
+                ("height", Value::Uint(u64::from(*height))),
+            ],
+            EventKind::Alert { what } => vec![("what", text(what))],
+            EventKind::Lost { count } => vec![("count", Value::Uint(*count))],
         }
     }
-
-    pub(super) fn decode(kind: u64, d: &mut Decoder<'_>) -> Result<Self, CborError> {
-        let fields = match kind {
-            1 | 5 | 9 | 14 | 15 => 1,
-            2 | 6 | 7 | 13 | 17 => 2,
-            3 | 8 | 10 | 16 => 3,
-            0 | 4 | 11 | 12 => 4,
-            other => return Err(d.value_error("event.kind", format!("unknown kind {other}"))),
-        };
-        d.array_of("event.body", fields)?;
-        Ok(match kind {
-            0 => EventKind::Connection {
-                change: of(d, "event.connection.change", &Connection::ALL)?,
-                user: text(d, "event.connection.user")?,
-                peer: text(d, "event.connection.peer")?,
-                reason: text(d, "event.connection.reason")?,
-            },
-            1 => EventKind::State { state: of(d, "event.state", &State::ALL)? },
-            2 => EventKind::Policy { hash: d.hash("event.policy.hash")?, encoding: policy(d)? },
-            16 => EventKind::PolicyChanged {
-                before: d.hash("event.policy.before")?,
-                hash: d.hash("event.policy.hash")?,
-                encoding: policy(d)?,
-            },
-            3 => EventKind::Refused {
-                capability: of(d, "event.refused.capability", &Capability::ALL)?,
-                denial: of(d, "event.refused.denial", &Denial::ALL)?,
-                count: d.u64("event.refused.count")?,
-            },
-            4 => EventKind::Approval {
-                request: d.u64("event.approval.request")?,
-                capability: of(d, "event.approval.capability", &Capability::ALL)?,
-                approval: of(d, "event.approval.approval", &Approval::ALL)?,
-                by: text(d, "event.approval.by")?,
-            },
-            5 => EventKind::NoticeShown { text: d.hash("event.notice.text")? },
-            6 => EventKind::NoticeAccepted {
-                user: text(d, "event.notice.user")?,
-                text: d.hash("event.notice.text")?,
-            },
-            7 => EventKind::Window {
-                title: text(d, "event.window.title")?,
-                application: d.text("event.window.application", APPLICATION_MAX_BYTES)?.to_owned(),
-            },
-            8 => keys(d)?,
-            9 => EventKind::Redaction { on: d.bool("event.redaction.on")? },
-            10 => EventKind::Pointer {
-                moves: d.u64("event.pointer.moves")?,
-                clicks: d.u64("event.pointer.clicks")?,
-                wheel: d.u64("event.pointer.wheel")?,
-            },
-            11 => EventKind::Clipboard {
-                direction: direction(d, "event.clipboard.direction")?,
-                content: of(d, "event.clipboard.content", &ClipboardKind::ALL)?,
-                bytes: d.u64("event.clipboard.bytes")?,
-                hash: d.hash("event.clipboard.hash")?,
-            },
-            12 => EventKind::File {
-                direction: direction(d, "event.file.direction")?,
-                name: d.text("event.file.name", NAME_MAX_BYTES)?.to_owned(),
-                bytes: d.u64("event.file.bytes")?,
-                hash: d.hash("event.file.hash")?,
-            },
-            13 => EventKind::Resized {
-                width: d.u32("event.resized.width")?,
-                height: d.u32("event.resized.height")?,
-            },
-            14 => EventKind::Alert { what: text(d, "event.alert.what")? },
-            17 => EventKind::Offered {
-                direction: direction(d, "event.offered.direction")?,
-                content: of(d, "event.offered.content", &ClipboardKind::ALL)?,
-            },
-            _ => EventKind::Lost { count: d.u64("event.lost.count")? },
-        })
-    }
 }
 
-fn policy(d: &mut Decoder<'_>) -> Result<Vec<u8>, CborError> {
-    let most = crate::policy::POLICY_MAX_BYTES;
-    Ok(d.bytes("event.policy.encoding", most)?.to_vec())
+fn text(text: &str) -> Value<'_> {
+    Value::Text(cut(text, TEXT_MAX_BYTES))
 }
 
-fn keys(d: &mut Decoder<'_>) -> Result<EventKind, CborError> {
-    let count = d.u64("event.keys.count")?;
-    let hidden = d.u64_up_to("event.keys.hidden", count)?;
-    // No more keys than were counted and not hidden.
-    let most = (count - hidden).min(STROKES_MAX as u64);
-    let mut strokes = Vec::new();
-    for _ in 0..d.array("event.keys.strokes", most)? {
-        d.array_of("event.keys.strokes", 2)?;
-        let after_us = d.u32("event.keys.strokes.after")?;
-        strokes.push(Stroke { after_us, keysym: d.u32("event.keys.strokes.keysym")? });
-    }
-    Ok(EventKind::Keys { count, hidden, strokes })
-}
-
-fn code<T: PartialEq>(all: &[T], one: &T) -> u64 {
-    all.iter().position(|other| other == one).unwrap_or_default() as u64
-}
-
-fn of<T: Copy>(d: &mut Decoder<'_>, field: &'static str, all: &[T]) -> Result<T, CborError> {
-    let code = d.u64(field)?;
-    usize::try_from(code)
-        .ok()
-        .and_then(|code| all.get(code))
-        .copied()
-        .ok_or_else(|| d.value_error(field, format!("unknown code {code}")))
-}
-
-fn direction(d: &mut Decoder<'_>, field: &'static str) -> Result<Direction, CborError> {
-    Ok(if d.bool(field)? { Direction::Out } else { Direction::In })
-}
-
-fn text(d: &mut Decoder<'_>, field: &'static str) -> Result<String, CborError> {
-    d.text(field, TEXT_MAX_BYTES).map(str::to_owned)
+fn pair(stroke: &Stroke) -> Value<'static> {
+    let number = |n: u32| Value::Uint(u64::from(n));
+    Value::Array(vec![number(stroke.after_us), number(stroke.keysym)])
 }
 
 /// Cuts at a character boundary.
