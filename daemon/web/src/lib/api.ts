@@ -1,5 +1,6 @@
 // The only place that speaks HTTP: same-origin JSON, RFC 9457 problems as one error type, and 401 as an event.
 import type {
+  Activity,
   ChainHead,
   Claim,
   Component,
@@ -11,6 +12,7 @@ import type {
   NewSource,
   Page,
   Session,
+  SessionEvent,
   SignedIn,
   Source,
 } from "./types";
@@ -162,6 +164,15 @@ export interface SessionFilter {
   cursor?: string | null;
 }
 
+export interface EventFilter {
+  q?: string;
+  kind?: string;
+  from?: number;
+  to?: number;
+  limit?: number;
+  cursor?: string | null;
+}
+
 export const api = {
   claimState: () => call<Claim>("/claim", { expect401: true }),
   claim: (code: string, username: string, password: string) =>
@@ -188,6 +199,10 @@ export const api = {
     call<Session>(`/sessions/${id(session)}/hold`, { method: "PUT", body: { reason } }),
   release: (session: string) => call<Session | undefined>(`/sessions/${id(session)}/hold`, { method: "DELETE" }),
   remove: (session: string) => call<Session>(`/sessions/${id(session)}`, { method: "DELETE" }),
+
+  happened: (session: string, filter: EventFilter) =>
+    call<Page<SessionEvent>>(`/sessions/${id(session)}/events${query({ ...filter })}`),
+  activity: (session: string) => call<Activity>(`/sessions/${id(session)}/activity`),
 
   exports: () => call<Page<ExportJob>>("/exports?limit=1000"),
   export: (job: string) => call<ExportJob>(`/exports/${id(job)}`),

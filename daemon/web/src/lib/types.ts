@@ -130,6 +130,26 @@ export interface Session {
   note: string | null;
 }
 
+/** What happened in a session beside its picture. */
+export interface SessionEvent {
+  time: string;
+  stream_time_s: number;
+  kind: string;
+  fields: Record<string, unknown>;
+}
+
+/** A part of a recording, in seconds of it. */
+export interface Stretch {
+  from_s: number;
+  to_s: number;
+}
+
+export interface Activity {
+  /** Whether the session records what happens at all. */
+  known: boolean;
+  active: Stretch[];
+}
+
 export interface ExportJob {
   id: string;
   session_id: string;
