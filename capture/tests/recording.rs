@@ -352,13 +352,12 @@ struct Said {
 }
 
 fn said(plaintext: &[u8]) -> Vec<Said> {
-    let read = |event: Event<'_>| match event.field("what") {
-        Some(Value::Text(what)) => {
-            Said { stream_us: event.stream_us, wall_us: event.wall_us, what: (*what).into() }
-        }
-        other => panic!("{other:?}"),
+    let read = |event: Event<'_>| {
+        let Some(Value::Text(what)) = event.field("what") else { return None };
+        let (stream_us, wall_us) = (event.stream_us, event.wall_us);
+        Some(Said { stream_us, wall_us, what: (*what).to_owned() })
     };
-    Events::new(plaintext).map(|event| read(event.unwrap())).collect()
+    Events::new(plaintext).map(|event| read(event.unwrap()).unwrap()).collect()
 }
 
 /// What the chunks of events of a session hold, and every chunk's kind in order.
