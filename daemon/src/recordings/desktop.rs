@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_capture::recorder::{
-    self, EncodeLost, EventFeed, Limits, Persistence, RecorderConfig, SessionSpec,
-};
+use lucid_capture::recorder::{self, EventFeed, Limits, Persistence, RecorderConfig, SessionSpec};
 use lucid_capture::screen::Access;
 use lucid_capture::{SourceUri, StreamOptions};
 use lucid_evidence::manifest::{EndReason, SourceInfo};
