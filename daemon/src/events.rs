@@ -34,6 +34,8 @@ pub enum Topic {
     Approval,
     /// A sign-in on a desktop was refused.
     DesktopSignIn,
+    /// A desktop comes close to a limit.
+    DesktopAlert,
 }
 
 impl Topic {
@@ -51,6 +53,7 @@ impl Topic {
             Self::Connection => "connection",
             Self::Approval => "approval",
             Self::DesktopSignIn => "desktop_sign_in",
+            Self::DesktopAlert => "desktop_alert",
         }
     }
 }

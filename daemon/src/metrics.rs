@@ -61,6 +61,7 @@ struct DesktopMetrics {
     approvals: Gauge,
     refused: Gauge,
     slowed: Gauge,
+    alerts: Gauge,
 }
 
 /// All metrics of the daemon.
@@ -135,6 +136,7 @@ impl DesktopMetrics {
             ("approvals_waiting", "Requests that wait for an operator", &made.approvals),
             ("sign_ins_refused", "Sign-ins refused since the start", &made.refused),
             ("sign_ins_slowed", "Sign-ins not looked at since the start", &made.slowed),
+            ("alerts", "Limits that desktops came close to since the start", &made.alerts),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -151,6 +153,7 @@ impl DesktopMetrics {
         self.approvals.set(number(now.approvals_waiting));
         self.refused.set(long(now.refused));
         self.slowed.set(long(now.slowed));
+        self.alerts.set(long(now.alerts));
         for (state, count) in State::ALL.into_iter().zip(now.sessions) {
             let labels = StateLabels { state: state.as_str() };
             self.sessions.get_or_create(&labels).set(number(count));

@@ -13,14 +13,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Answer, Daemon, Killed, PATIENCE, lucid, start};
+use support::{Answer, Daemon, Killed, PATIENCE, lucid, start, start_in};
 
 /// What the worker types, and what must be read in the recording.
 const WORDS: &str = "LUCID WAS HERE";
 
 /// A daemon with one desktop, and a worker's computer.
 struct Office {
-    daemon: Daemon,
+    /// None only between a kill and the next start.
+    running: Option<Daemon>,
+    options: Vec<String>,
     token: String,
     desktop: String,
     port: u64,
@@ -54,13 +56,15 @@ impl Office {
         {
             options.extend(["--set".to_owned(), setting]);
         }
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let daemon = start(&options);
+        let words: Vec<&str> = options.iter().map(String::as_str).collect();
+        let daemon = start(&words);
         let token = daemon.claim();
+        let running = Some(daemon);
         let (server, screen) = x_server();
         let (desktop, port) = (String::new(), 0);
+        let _server = server;
         let mut office =
-            Self { daemon, token, desktop, port, home, screen, directory, _server: server };
+            Self { running, options, token, desktop, port, home, screen, directory, _server };
         let terminal = "openbox & exec xterm -maximized -fa 'DejaVu Sans Mono' -fs 18 \
             -T 'Ledger of accounts' -e /bin/sh";
         let new = json!({"name": "bench", "width": 1024, "height": 640, "command": terminal});
@@ -72,10 +76,25 @@ impl Office {
         office
     }
 
+    fn daemon(&self) -> &Daemon {
+        self.running.as_ref().unwrap()
+    }
+
+    /// Kills the daemon and starts it over the same directory.
+    fn again(&mut self) {
+        let directory = self.running.take().unwrap().kill();
+        let words: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let daemon = start_in(directory, &words);
+        let body = json!({"username": "admin", "password": support::PASSWORD});
+        let answer = daemon.send("POST", "/api/v1/session-token", &[], Some(&body));
+        self.token = answer.json()["token"].as_str().unwrap().to_owned();
+        self.running = Some(daemon);
+    }
+
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let path = format!("/api/v1{path}");
-        self.daemon.send(method, &path, &[("Authorization", &bearer)], body.as_ref())
+        self.daemon().send(method, &path, &[("Authorization", &bearer)], body.as_ref())
     }
 
     fn get(&self, path: &str) -> Value {
@@ -312,13 +331,26 @@ fn what_is_denied_is_asked_for_and_granted_and_nobody_comes_back_after_the_grace
     // The command line reaches the daemon without a sign-in, and says the same.
     let told = |args: &[&str]| {
         let mut command = lucid();
-        command.args(["desktop", "--json", "--data-dir"]).arg(office.daemon.data_dir.path());
+        command.args(["desktop", "--json", "--data-dir"]).arg(office.daemon().data_dir.path());
         let output = command.args(args).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         (output.status.code(), serde_json::from_str::<Value>(&text).unwrap_or_default())
     };
     let (exit, shown) = told(&["show", "bench"]);
     assert_eq!((exit, &shown["id"]), (Some(0), &json!(office.desktop)));
+    let again = json!({"name": "bench"});
+    office.call("POST", "/desktops", Some(again)).is_problem("name-taken");
+    for wrong in [
+        json!({"name": "a\\b"}),
+        json!({"name": "odd", "width": 1281}),
+        json!({"name": "huge", "width": 8192, "height": 8192}),
+        json!({"name": "none", "command": ""}),
+        json!({"name": "mice", "policy": {"mice": true}}),
+        json!({"name": "fast", "policy": {"mouse": 100_000}}),
+        json!({"name": "fat", "limits": {"memory_bytes": 1}}),
+    ] {
+        office.call("POST", "/desktops", Some(wrong)).is_problem("invalid-body");
+    }
     let (exit, issued) = told(&["credential", "bench", "--user", "bob", "--allow", "keyboard"]);
     assert_eq!((exit, &issued["user"]), (Some(0), &json!("bob")));
     let session = issued["session_id"].as_str().unwrap();
@@ -328,5 +360,35 @@ fn what_is_denied_is_asked_for_and_granted_and_nobody_comes_back_after_the_grace
     assert_eq!(told(&["create", "Not A Name"]).0, Some(1));
     assert_eq!(told(&["delete", "bench"]).0, Some(0));
     assert_eq!(office.get("/desktops")["items"], json!([]));
-    assert_eq!(office.daemon.send("GET", "/api/v1/desktops", &[], None).status, 401);
+    assert_eq!(office.daemon().send("GET", "/api/v1/desktops", &[], None).status, 401);
+}
+
+#[test]
+fn a_session_that_the_daemon_was_killed_in_is_closed_and_never_continued() {
+    let mut office = Office::open(&[]);
+    let credential = office.credential(None);
+    let client = office.connect(&credential);
+    office.wait("/connections", |list| list["items"][0]["state"] == "connected");
+    office.accept();
+    office.make("before");
+    let id = credential["session_id"].as_str().unwrap().to_owned();
+    let session = format!("/sessions/{id}");
+    office.wait(&session, |session| session["duration_s"].as_f64().unwrap() > 2.0);
+    office.again();
+    drop(client);
+    let ended = office.wait(&session, |session| session["state"] == "completed");
+    assert_eq!(ended["end_reason"], "crash", "{ended}");
+    assert_eq!(office.get("/connections")["items"], json!([]));
+    let desktop = format!("/desktops/{}", office.desktop);
+    assert_eq!(office.get(&format!("{desktop}/credentials"))["items"][0]["state"], "used");
+    assert_eq!(office.get(&desktop)["port"], office.port);
+    let mut refused = office.connect(&credential);
+    assert!(!refused.0.wait().unwrap().success());
+    // The desktop itself serves on, with what lies in its home.
+    let credential = office.credential(None);
+    let _client = office.connect(&credential);
+    office.wait("/connections", |list| list["items"][0]["state"] == "connected");
+    office.accept();
+    office.make("after");
+    assert!(office.home.join(&office.desktop).join("before").exists());
 }

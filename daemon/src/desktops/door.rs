@@ -248,6 +248,7 @@ impl Desktops {
                 policy: anchored,
                 shown,
             };
+            let seen = job.shown.clone();
             let feed = this.recordings.start_desktop(job)?;
             let session = Session::open(Opening {
                 id: credential.session,
@@ -262,6 +263,7 @@ impl Desktops {
                 herald: Arc::clone(&this.herald),
             })
             .map_err(|void| DesktopsError::Failed(void.to_string()))?;
+            session.watch_windows(&seen);
             let mut known = this.known();
             known.sessions.insert(session.id, Arc::clone(&session));
             if let Some(entry) = known.desktops.get_mut(&id) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_rdp::desktop::{self, Limits, Places, Setup, State};
-use lucid_rdp::monitor::Counted;
+use lucid_rdp::monitor::{Alert, Counted};
 use lucid_rdp::session::RunningDesktop;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -160,17 +160,20 @@ impl Running {
         matches!(&*self.inner.state().borrow(), State::Restarting { .. })
     }
 
-    /// What it takes now. Blocks a little.
-    pub fn usage(&self, at: Rfc3339) -> Usage {
-        let usage = self.inner.usage();
-        Usage {
+    /// What it takes now, and the limits it came close to since it was last asked. One that is over
+    /// a limit that nothing else holds it to is ended. Blocks a little.
+    pub fn look(&self, at: Rfc3339) -> (Usage, Vec<Alert>) {
+        let look = self.inner.look();
+        let usage = look.usage;
+        let usage = Usage {
             at,
             cpu_percent: f64::from(usage.cpu_permille) / 10.0,
             memory_bytes: usage.memory_bytes,
             tasks: usage.tasks,
             disk_bytes: usage.disk_bytes,
             ..Usage::quiet(at)
-        }
+        };
+        (usage, look.alerts)
     }
 
     /// Asks its programs to end, and waits.

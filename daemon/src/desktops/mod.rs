@@ -89,6 +89,8 @@ pub struct Figures {
     pub refused: u64,
     /// Sign-ins not looked at because too many failed before.
     pub slowed: u64,
+    /// Limits that desktops came close to since the start.
+    pub alerts: u64,
 }
 
 /// All desktops of the device.
@@ -109,6 +111,7 @@ pub struct Desktops {
     clients: AtomicU64,
     refused: AtomicU64,
     slowed: AtomicU64,
+    alerts: AtomicU64,
     /// Why there are none on this device.
     off: Option<String>,
     damaged: Vec<String>,
@@ -168,6 +171,7 @@ impl Desktops {
             clients: AtomicU64::new(1),
             refused: AtomicU64::new(0),
             slowed: AtomicU64::new(0),
+            alerts: AtomicU64::new(0),
             damaged: found.damaged,
             runtime: tokio::runtime::Handle::current(),
         })
@@ -333,6 +337,9 @@ impl Desktops {
             let entry = known.desktops.remove(&id);
             let entry = entry.ok_or_else(|| DesktopsError::NoSuch("desktop", id.to_string()))?;
             known.ports.give_back(entry.desktop.port);
+            drop(known);
+            // Whoever looks again finds it gone.
+            this.herald.events.publish(Topic::Desktop, &view_of(&entry));
             Ok(entry.desktop)
         })
         .await
@@ -460,6 +467,7 @@ impl Desktops {
     }
 
     fn close_now(&self, session: &Arc<Session>, reason: EndReason) -> Result<(), DesktopsError> {
+        session.unwatch_windows();
         let stopped = self.recordings.stop_desktop(session.id, reason);
         {
             let mut register = lock(&self.register);
@@ -544,12 +552,18 @@ impl Desktops {
         known.desktops.values().map(|e| (e.desktop.id.to_string(), e.desktop.retention)).collect()
     }
 
+    /// Sessions that are being recorded.
+    pub fn recording(&self) -> usize {
+        self.sessions().iter().filter(|session| session.ending().is_none()).count()
+    }
+
     /// What `/metrics` shows.
     pub fn figures(&self) -> Figures {
         let sessions = self.sessions();
         let mut figures = Figures {
             refused: self.refused.load(Ordering::Relaxed),
             slowed: self.slowed.load(Ordering::Relaxed),
+            alerts: self.alerts.load(Ordering::Relaxed),
             ..Figures::default()
         };
         for session in &sessions {

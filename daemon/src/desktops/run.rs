@@ -3,16 +3,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lucid_evidence::manifest::EndReason;
 use lucid_rdp::controller::Ending;
+use lucid_rdp::monitor::Alert;
 use lucid_rdp::server::{Limits, RdpServer, ServerError};
 use lucid_rdp::session::Endpoint;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::{DesktopId, Desktops, DesktopsError, Session, blocking, lock};
+use crate::events::Topic;
 use crate::http::time::{Rfc3339, now_us};
 use crate::http::tls;
 use crate::supervisor::Reporter;
@@ -27,6 +30,14 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 const USAGE_MAX: usize = 300;
 /// Ports that are opened in one go; the server's thread takes them between.
 const LISTEN_AT_ONCE: usize = 16;
+
+/// What listeners are told of a desktop that comes close to a limit.
+#[derive(serde::Serialize)]
+struct DesktopAlert {
+    at: Rfc3339,
+    desktop_id: String,
+    what: String,
+}
 
 impl Desktops {
     /// Runs everything until asked to stop, then ends every session in order.
@@ -231,7 +242,8 @@ impl Desktops {
             known.desktops.iter().filter_map(of).collect()
         };
         for (id, running) in running {
-            let usage = running.usage(Rfc3339::from_us(now_us()));
+            let (usage, alerts) = running.look(Rfc3339::from_us(now_us()));
+            self.alert(&id, &alerts);
             let _gone = self.entry(&id, |entry| {
                 let (now, counted) = (Instant::now(), entry.counters.now());
                 let (then, before) = std::mem::replace(&mut entry.counted, (now, counted));
@@ -241,6 +253,22 @@ impl Desktops {
                 }
                 entry.usage.push(usage);
             });
+        }
+    }
+
+    /// Tells whoever should know that a desktop comes close to a limit.
+    fn alert(&self, id: &DesktopId, alerts: &[Alert]) {
+        let session = self.entry(id, |entry| entry.session).ok().flatten();
+        let session = session.and_then(|session| self.session(session));
+        for alert in alerts {
+            tracing::warn!(desktop = %id, %alert, "a desktop comes close to a limit");
+            self.alerts.fetch_add(1, Ordering::Relaxed);
+            if let Some(session) = &session {
+                session.note(alert.event());
+            }
+            let (desktop_id, what) = (id.to_string(), alert.to_string());
+            let told = DesktopAlert { at: Rfc3339::from_us(now_us()), desktop_id, what };
+            self.herald.events.publish(Topic::DesktopAlert, &told);
         }
     }
 

@@ -9,7 +9,7 @@ mod requests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use lucid_capture::recorder::EventFeed;
@@ -19,6 +19,7 @@ use lucid_rdp::event::{Approval, Connection, EventKind};
 use lucid_rdp::monitor::Counters;
 use lucid_rdp::policy::{Denial, Policy, PolicyInForce, Void};
 use lucid_rdp::session::{Admission, Ended, EventSink, Order, RunningDesktop};
+use lucid_rdp::windows::WindowWatcher;
 use tokio::sync::{Notify, watch};
 
 use super::policy::PolicyBody;
@@ -80,6 +81,8 @@ pub struct Session {
     policy: watch::Sender<Arc<Policy>>,
     herald: Arc<Herald>,
     began: Instant,
+    /// Tells which window has the focus.
+    windows: Mutex<Option<WindowWatcher>>,
     inner: Mutex<Inner>,
 }
 
@@ -119,6 +122,17 @@ impl EventSink for Sink {
     }
 }
 
+/// Takes what happens on the desktop whoever is connected.
+struct Beside(Weak<Session>);
+
+impl EventSink for Beside {
+    fn record(&self, event: EventKind) {
+        if let Some(session) = self.0.upgrade() {
+            session.note(event);
+        }
+    }
+}
+
 impl Session {
     /// A session whose recording runs and whose first client is about to come in.
     ///
@@ -139,6 +153,7 @@ impl Session {
             policy: sender,
             herald: opening.herald,
             began: Instant::now(),
+            windows: Mutex::new(None),
             inner: Mutex::new(Inner {
                 controller: Controller::new(opening.timing, 0),
                 force,
@@ -156,6 +171,26 @@ impl Session {
         };
         session.note(EventKind::Policy { hash: anchored, encoding });
         Ok(Arc::new(session))
+    }
+
+    /// Records from now on which window has the focus. What cannot be watched is recorded as such.
+    pub fn watch_windows(self: &Arc<Self>, desktop: &RunningDesktop) {
+        let events = Arc::new(Beside(Arc::downgrade(self)));
+        match WindowWatcher::start(desktop, events) {
+            Ok(watcher) => {
+                *self.windows.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.id, %error, "its windows are not watched");
+                self.note(EventKind::Alert { what: "windows are not watched".into() });
+            }
+        }
+    }
+
+    /// Windows are no longer watched. Blocks a moment.
+    pub fn unwatch_windows(&self) {
+        let watcher = self.windows.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(watcher);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

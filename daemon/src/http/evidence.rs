@@ -166,7 +166,9 @@ fn assemble(app: &App) -> Result<EvidenceHealth, ArchiveError> {
     let day = Day::read(app, now)?;
     let head = app.node.head();
     let mut problems = Vec::new();
-    let (recording, open_gaps) = sources(app, &mut problems);
+    let (recording_sources, open_gaps) = sources(app, &mut problems);
+    // A worker on a desktop is recorded too.
+    let recording = recording_sources + app.desktops.recording();
     let durable = app.pulse.last_durable_us();
     if recording > 0 && durable.is_none_or(|at| now.saturating_sub(at) > DURABLE_WITHIN_US) {
         problems.push(error("nothing has become durable for 15 s although sources record"));
@@ -225,7 +227,7 @@ fn assemble(app: &App) -> Result<EvidenceHealth, ArchiveError> {
         gaps_24h: day.gaps,
         disk,
         quarantined,
-        recording_sources: recording,
+        recording_sources,
         problems,
     })
 }

@@ -96,6 +96,19 @@ describe("an operator with desktops", () => {
     await card.getByRole("button", { name: /^How to connect/ }).click();
   });
 
+  it("lists who was let in, and takes a credential back", async () => {
+    const { page } = seen;
+    const card = page.getByRole("article", { name: "accounts-bench" });
+    await card.getByRole("button", { name: /^Credentials of/ }).click();
+    const list = card.getByRole("list", { name: "Credentials" });
+    await list.getByText("Not used yet").waitFor();
+    await accessible(page, "credentials");
+    await list.getByRole("button", { name: "Revoke the credential of anna" }).click();
+    await list.getByText("Revoked").waitFor();
+    expect(await list.getByRole("button").count()).toBe(0);
+    await card.getByRole("button", { name: /^Credentials of/ }).click();
+  });
+
   it("starts it and sees what it shows and takes", async () => {
     const { page } = seen;
     const list = await read<DesktopList>(page, "/desktops");

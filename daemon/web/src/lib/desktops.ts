@@ -158,6 +158,14 @@ export const CONNECTION: Record<ConnectionState, { label: string; tone: Tone; pl
   terminated: { label: "Ended", tone: "idle", plain: "The session is over." },
 };
 
+export const CREDENTIAL: Record<Credential["state"], { label: string; tone: Tone; plain: string }> = {
+  unused: { label: "Not used yet", tone: "busy", plain: "" },
+  expired: { label: "Expired", tone: "idle", plain: "" },
+  running: { label: "In use", tone: "live", plain: "" },
+  used: { label: "Used up", tone: "idle", plain: "" },
+  revoked: { label: "Revoked", tone: "idle", plain: "" },
+};
+
 /** What a worker can ask for, as the end of "may ...". */
 export const CAPABILITY: Record<string, string> = {
   keyboard: "use the keyboard",

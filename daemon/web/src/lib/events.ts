@@ -14,6 +14,7 @@ export const EVENT_NAMES = [
   "connection",
   "approval",
   "desktop_sign_in",
+  "desktop_alert",
   "lagged",
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
