@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_rdp::desktop::{self, Limits, Places, Setup, State};
+use lucid_rdp::desktop::{self, Limits, Places, Setup, StartError, State, XServerError};
 use lucid_rdp::monitor::{Alert, Counted};
 use lucid_rdp::session::RunningDesktop;
 use serde::Serialize;
@@ -14,6 +14,9 @@ use super::stored::{Desktop, LimitsBody};
 use crate::config;
 use crate::config::Presence;
 use crate::http::time::Rfc3339;
+
+/// Times an X server is started before it is given up.
+const STARTS_MAX: u32 = 3;
 
 /// What a desktop took of the machine at a moment.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -124,7 +127,7 @@ pub async fn start(desktop: &Desktop, config: &config::Desktops) -> Result<Runni
     }
     let mut setup = Setup::new(definition, places(config, desktop), desktop.index);
     setup.limits = limits(config, &desktop.limits);
-    let started = tokio::task::spawn_blocking(move || desktop::Running::start(setup)).await;
+    let started = tokio::task::spawn_blocking(move || start_again(&setup)).await;
     let inner = match started {
         Ok(Ok(running)) => Arc::new(running),
         Ok(Err(error)) => return Err(sentence(&error)),
@@ -132,6 +135,21 @@ pub async fn start(desktop: &Desktop, config: &config::Desktops) -> Result<Runni
     };
     let last = inner.desktop().ok_or("it ended at once")?;
     Ok(Running { inner, last })
+}
+
+/// Two X servers that start at the same moment may choose the same display; the one that comes
+/// second ends, and chooses another when it is started again.
+fn start_again(setup: &Setup) -> Result<desktop::Running, StartError> {
+    let mut left = STARTS_MAX;
+    loop {
+        left -= 1;
+        match desktop::Running::start(setup.clone()) {
+            Err(StartError::Server(XServerError::NoDisplay { complaint, .. })) if left > 0 => {
+                tracing::warn!(complaint, "an X server found no display; it is started again");
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Running {

@@ -51,6 +51,9 @@ pub use launch::Usage;
 use stored::Stored;
 use view::{ApprovalView, ConnectionView, DesktopView};
 
+/// Ports that other programs may take away from under a new desktop before it is given up.
+const PORTS_LOST_MAX: usize = 16;
+
 /// What an operator says of a new desktop.
 pub struct NewDesktop {
     /// Name, size, command.
@@ -244,8 +247,8 @@ impl Desktops {
         launch::limits(&self.config, &new.limits).validate()?;
         check_retention(&new.retention)?;
         let _alone = lock(&self.change);
-        let (port, index) = {
-            let mut known = self.known();
+        let index = {
+            let known = self.known();
             if known.desktops.len() >= DESKTOPS_MAX {
                 return Err(DesktopsError::TooMany);
             }
@@ -254,13 +257,12 @@ impl Desktops {
                 return Err(DesktopsError::NameTaken(name.clone()));
             }
             let used: Vec<u16> = known.desktops.values().map(|e| e.desktop.index).collect();
-            let index = (0..).find(|index| !used.contains(index)).unwrap_or_default();
-            let at = self.config.address;
-            let port = known.ports.take(|port| self.bind(at, port).is_ok())?;
-            (port, index)
+            free_index(&used)?
         };
+        let id = DesktopId::random()?;
+        let (port, listening) = self.take_port(&id)?;
         let desktop = Desktop {
-            id: DesktopId::random()?,
+            id,
             definition: new.definition,
             owner: owner.to_owned(),
             port,
@@ -272,13 +274,48 @@ impl Desktops {
             created_us: now_us(),
         };
         if let Err(error) = self.stored.put(&desktop) {
+            self.close_port(&desktop.id);
             self.known().ports.give_back(port);
             return Err(error);
         }
-        self.known().desktops.insert(desktop.id.clone(), Entry::new(desktop.clone()));
-        self.listen(&desktop.id);
+        let mut entry = Entry::new(desktop.clone());
+        entry.listening = listening.map(Ok);
+        self.known().desktops.insert(desktop.id.clone(), entry);
         self.tell(&desktop.id);
         Ok(desktop)
+    }
+
+    /// Takes a port for a desktop and listens there, if the server runs. Another program may take
+    /// a port between the look at it and that: then the next one is taken.
+    fn take_port(&self, id: &DesktopId) -> Result<(u16, Option<SocketAddr>), DesktopsError> {
+        let mut lost = Vec::new();
+        loop {
+            let at = self.config.address;
+            let usable = |port| !lost.contains(&port) && self.bind(at, port).is_ok();
+            let port = self.known().ports.take(usable)?;
+            if lock(&self.server).is_none() {
+                return Ok((port, None));
+            }
+            let endpoint = Endpoint::Desktop(id.to_string());
+            match self.open_port(endpoint, (at, port).into()) {
+                Ok(address) => return Ok((port, Some(address))),
+                Err(why) if lost.len() < PORTS_LOST_MAX => {
+                    tracing::info!(port, why, "a port was taken by another program");
+                    self.known().ports.give_back(port);
+                    lost.push(port);
+                }
+                Err(why) => {
+                    self.known().ports.give_back(port);
+                    return Err(DesktopsError::Failed(why));
+                }
+            }
+        }
+    }
+
+    fn close_port(&self, id: &DesktopId) {
+        if let Some(server) = &*lock(&self.server) {
+            let _ended = server.close(Endpoint::Desktop(id.to_string()));
+        }
     }
 
     /// Whether a port can be listened on now.
@@ -367,9 +404,7 @@ impl Desktops {
         let gate = self.entry(id, |entry| Arc::clone(&entry.gate))?;
         let _alone = gate.lock().await;
         self.enable(id, false).await?;
-        if let Some(server) = &*lock(&self.server) {
-            let _ended = server.close(Endpoint::Desktop(id.to_string()));
-        }
+        self.close_port(id);
         let session = self.entry(id, |entry| {
             entry.wanted = false;
             entry.listening = None;
@@ -598,6 +633,17 @@ impl Desktops {
             self.herald.events.publish(Topic::Desktop, &view);
         }
     }
+}
+
+/// A number that no other desktop has, drawn by lot: desktops of another data directory on this
+/// machine have numbers too, and what runs as one number's users belongs to one desktop.
+fn free_index(used: &[u16]) -> Result<u16, DesktopsError> {
+    let mut random = [0; 2];
+    fill(&mut random)?;
+    let most = u16::try_from(DESKTOPS_MAX).unwrap_or(u16::MAX);
+    let first = u16::from_be_bytes(random) % most;
+    let all = (0..most).map(|step| (first + step) % most);
+    all.into_iter().find(|index| !used.contains(index)).ok_or(DesktopsError::TooMany)
 }
 
 /// Runs what may wait for the disk or for a process off the async threads.

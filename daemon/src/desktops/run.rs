@@ -156,7 +156,12 @@ impl Desktops {
         let _gone = self.entry(id, |entry| entry.listening = Some(listening));
     }
 
-    fn open_port(&self, endpoint: Endpoint, address: SocketAddr) -> Result<SocketAddr, String> {
+    /// Listens for an endpoint, and says where.
+    pub(super) fn open_port(
+        &self,
+        endpoint: Endpoint,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, String> {
         let server = lock(&self.server);
         let server = server.as_ref().ok_or("the server does not run")?;
         let mut opened = server.listen(endpoint.clone(), address);
