@@ -7,7 +7,7 @@ const { TronWeb, utils } = require('tronweb');
 const transfers = Number(process.argv[2]);
 const key = '0101010101010101010101010101010101010101010101010101010101010101';
 const token = '41a614f803b6fd780986a42c78ec9c7f77e6ded13c';
-const owner = TronWeb.address.toHex(utils.address ? TronWeb.address.fromPrivateKey(key) : '');
+const owner = TronWeb.address.toHex(TronWeb.address.fromPrivateKey(key));
 
 function transfer(n) {
   const payee = '41' + n.toString(16).padStart(40, '0');
@@ -37,7 +37,7 @@ function transfer(n) {
   transaction.raw_data_hex = utils.transaction.txPbToRawDataHex(message).toLowerCase();
   transaction.txID = utils.transaction.txPbToTxID(message).replace(/^0x/, '');
   const signed = utils.crypto.signTransaction(key, transaction);
-  return transaction.raw_data_hex + signed.signature[0];
+  return transaction.raw_data_hex + signed.signature[0].toLowerCase();
 }
 
 for (let n = 1; n <= 100; n += 1) transfer(n); // the compiler has seen it all by then

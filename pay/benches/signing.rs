@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tron_protobuf::TriggerSmartContract;
 
 const TRANSFERS: u32 = 1_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Wanted beside tronweb.
 const WANTED: f64 = 20.0;
 
