@@ -270,6 +270,17 @@ fn a_worker_is_let_in_recorded_and_proved_and_the_credential_serves_once() {
     let session = format!("/sessions/{id}");
     let ended = office.wait(&session, |session| session["state"] == "completed");
     assert_eq!(ended["end_reason"], "stopped", "{ended}");
+    let events = |kind: &str| {
+        let list = office.get(&format!("{session}/events?limit=1000&kind={kind}"));
+        list["items"].as_array().unwrap().clone()
+    };
+    let titles = events("window");
+    let title = |event: &Value| event["fields"]["title"] == "Ledger of accounts";
+    assert!(titles.iter().any(title), "{titles:?}");
+    let keys = events("keys");
+    let counted: u64 = keys.iter().map(|event| event["fields"]["count"].as_u64().unwrap()).sum();
+    assert!(counted > 20, "{keys:?}");
+    assert_eq!(events("notice_accepted").len(), 1, "whoever comes back is not asked again");
     let job = office.call("POST", "/exports", Some(json!({"session_id": id}))).json();
     let path = format!("/exports/{}", job["id"].as_str().unwrap());
     let made = office.wait(&path, |job| job["state"] == "done" || job["state"] == "failed");
