@@ -5,11 +5,13 @@
 //! replays the corpus.
 
 mod chain;
+mod desktop;
 mod device;
 mod entries;
 pub mod seeds;
 
 pub use chain::{anchor, block, chain_values, transaction};
+pub use desktop::{rdp_clipboard, rdp_records, rdp_wire};
 pub use device::{archive, media, records, uri};
 pub use entries::{altered_bundle, entries};
 
@@ -41,6 +43,9 @@ pub const ALL: &[Target] = &[
     ("media", media),
     ("piece", piece),
     ("proof", proof),
+    ("rdp_clipboard", rdp_clipboard),
+    ("rdp_records", rdp_records),
+    ("rdp_wire", rdp_wire),
     ("records", records),
     ("text", text),
     ("transaction", transaction),

@@ -7,6 +7,8 @@ use lucid_chain::ledger::ClosedSession;
 use lucid_chain::transaction::Kind;
 use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::cose;
+use lucid_rdp::event::{Event, EventKind};
+use lucid_rdp::policy::{Capability, Policy};
 use lucid_store::{DataDir, Options};
 
 /// Well-formed inputs, each with its target's name.
@@ -52,7 +54,64 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.extend(of_the_chain(&sample));
     seeds.extend(of_the_device(&sample));
+    seeds.extend(of_the_desktop());
     seeds
+}
+
+/// Pieces as the desktop's targets take them: each after one byte with its length.
+fn in_pieces(kind: u8, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut seed = vec![kind];
+    for piece in pieces {
+        seed.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
+        seed.extend_from_slice(piece);
+    }
+    seed
+}
+
+fn of_the_desktop() -> Vec<(&'static str, Vec<u8>)> {
+    let mut policy = Policy::default();
+    Capability::ALL.into_iter().for_each(|one| policy.grant(one));
+    let event = |kind| Event { stream_us: 5, wall_us: 1_793_000_000_000_000, kind };
+    let title = EventKind::Window { title: "notes".into(), application: "editor".into() };
+    let keys = EventKind::Keys { count: 7, hidden: 2, strokes: Vec::new() };
+    let events = [event(title).encode(), event(keys).encode()];
+    // A key, and the pointer: fast-path input of two events.
+    let input = [0, 0x08, 12, 0x01, 0x1e, 0x20, 0x00, 0x08, 10, 0, 20, 0];
+    // A message for channel 1004, in MCS, X.224 and TPKT; and one for the channel of the picture.
+    let message = |channel: u8, data: &[u8]| {
+        let length = 15 + data.len() as u8;
+        let head = [1, 3, 0, 0, length, 2, 0xf0, 0x80, 0x64, 0, 6, 3, channel, 0x70, 0x80];
+        [&head[..], &[data.len() as u8], data].concat()
+    };
+    let whole = [4, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3, 4];
+    let (first, last) =
+        ([8, 0, 0, 0, 1, 0, 0, 0, 1, 2], [8, 0, 0, 0, 2, 0, 0, 0, 3, 4, 5, 6, 7, 8]);
+    let layout = [
+        2, 0, 0, 0, 56, 0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5,
+        0, 0, 208, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 100, 0, 0, 0,
+    ];
+    let capabilities = [7, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 12, 0, 2, 0, 0, 0, 30, 0, 0, 0];
+    let text = [2, 0, 0, 0, 6, 0, 0, 0, 13, 0, 0, 0, 0, 0];
+    let answer = [5, 0, 1, 0, 6, 0, 0, 0, b'h', 0, b'i', 0, 0, 0];
+    let mut files = vec![2, 0, 0, 0, 46, 0, 0, 0, 0xf1, 0xc0, 0, 0];
+    files.extend("FileGroupDescriptorW\0".encode_utf16().flat_map(u16::to_le_bytes));
+    let dib = [&[40, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 24, 0][..], &[0; 24], &[1, 2, 3, 0]];
+    vec![
+        ("rdp_records", Policy::default().encode()),
+        ("rdp_records", policy.encode()),
+        ("rdp_records", events.concat()),
+        ("rdp_records", b"bench\\anna".to_vec()),
+        ("rdp_wire", input.to_vec()),
+        ("rdp_wire", message(0xec, &whole)),
+        ("rdp_wire", message(0xeb, &whole)),
+        ("rdp_wire", in_pieces(2, &[&whole, &first, &last])),
+        ("rdp_wire", in_pieces(3, &[&[0x50, 0, 1, 0], &[0x10, 1, 0, 0, 0, 0], &[0x30, 1, 9]])),
+        ("rdp_wire", [&[3][..], &layout].concat()),
+        ("rdp_clipboard", in_pieces(1, &[&capabilities, &text, &[0xf0, 1], &answer])),
+        ("rdp_clipboard", in_pieces(1, &[&capabilities, &files, &[0xf1, 1], &answer])),
+        ("rdp_clipboard", [&[0][..], &dib.concat()].concat()),
+        ("rdp_clipboard", b"\0file:///a%20b\r\n# c\r\n".to_vec()),
+    ]
 }
 
 fn of_the_chain(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
