@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::{Sources, SourcesError};
 use crate::supervisor::{Need, Plan, Supervisor};
-use crate::{chain, front, housekeeping};
+use crate::{chain, front, housekeeping, settle};
 
 /// A listener that says nothing for this long is stuck.
 const LISTENER_BEATS_WITHIN: Duration = Duration::from_secs(20);
@@ -166,6 +166,10 @@ pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) 
     let exports = Arc::clone(&core.exports);
     supervisor
         .start(optional("exports"), move |reporter, stop| Arc::clone(&exports).run(reporter, stop));
+    let state = App::clone(app);
+    supervisor.start(optional("settlement"), move |reporter, stop| {
+        settle::run(App::clone(&state), reporter, stop)
+    });
     start_recorder(supervisor, &core.recordings, &app.machine);
     // After the recorder, so that it stops first and closes its sessions in order.
     let (desktops, names) = (Arc::clone(&app.desktops), app.config.http.host_names.clone());

@@ -30,6 +30,7 @@ mod playlist;
 mod quarantine;
 mod recordings;
 mod sealed_file;
+mod settle;
 mod sources;
 mod supervisor;
 mod view;

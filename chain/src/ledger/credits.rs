@@ -83,6 +83,23 @@ impl Credits {
         }
     }
 
+    /// The first hour that is here whole, and the present one, which is not over.
+    pub(crate) fn hours(&self, window_hours: u64) -> Option<(u64, u64)> {
+        let now = self.hours.back()?.number;
+        Some((now.saturating_sub(window_hours), now))
+    }
+
+    /// The sums over whole hours, the last not counted.
+    pub(crate) fn between(&self, from: u64, to: u64) -> BTreeMap<PublicKey, Counts> {
+        let mut sums: BTreeMap<PublicKey, Counts> = BTreeMap::new();
+        for hour in self.hours.iter().filter(|hour| (from..to).contains(&hour.number)) {
+            for (node, counts) in &hour.counts {
+                sums.entry(*node).or_default().add(counts);
+            }
+        }
+        sums
+    }
+
     /// The sums over the window.
     pub(crate) fn totals(&self) -> BTreeMap<PublicKey, Counts> {
         let mut totals: BTreeMap<PublicKey, Counts> = BTreeMap::new();

@@ -212,6 +212,19 @@ impl Ledger {
         self.state.totals()
     }
 
+    /// The first hour since 1970 whose credits are still there whole, and the present hour of chain
+    /// time; none before the first block.
+    pub fn credit_hours(&self) -> Option<(u64, u64)> {
+        self.state.credits.hours(self.parameters().window_hours())
+    }
+
+    /// What each node did in the hours from `from` up to `to`, `to` not counted; none unless all of
+    /// them are over and still there. Two ledgers of the same chain give the same.
+    pub fn credits_between(&self, from: u64, to: u64) -> Option<BTreeMap<PublicKey, Counts>> {
+        let (first, now) = self.credit_hours()?;
+        (first <= from && from < to && to <= now).then(|| self.state.credits.between(from, to))
+    }
+
     /// Who proposes the next block: the first entry in round 0, the next in round 1, and so on, in
     /// turn.
     pub fn turns(&self) -> Vec<PublicKey> {

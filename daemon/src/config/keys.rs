@@ -1,5 +1,6 @@
 //! The table of every configuration key: spelling, meaning, how it is read and how it is shown.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lucid_hw::gpio::{GpioChoice, MAX_LINES};
@@ -432,6 +433,37 @@ pub const KEYS: &[Key] = &[
         },
         show: |config| config.desktops.longest.as_secs_f64().to_string(),
     },
+    Key {
+        name: "settle.rate_micro",
+        help: "micro-USDT paid to a node for one credit; 0 settles nothing here",
+        set: |config, value| {
+            config.settle.rate_micro = value.number(0, 1_000_000_000)?;
+            Ok(())
+        },
+        show: |config| config.settle.rate_micro.to_string(),
+    },
+    Key {
+        name: "settle.span_hours",
+        help: "hours of chain time that are settled at once",
+        set: |config, value| {
+            config.settle.span_hours = value.number(1, 24)?;
+            Ok(())
+        },
+        show: |config| config.settle.span_hours.to_string(),
+    },
+    Key {
+        name: "settle.payees",
+        help: "who is paid for which node: a list of NODE_KEY=ADDRESS, the key in 64 hex digits",
+        set: |config, value| {
+            config.settle.payees = payees(&value.list()?)?;
+            Ok(())
+        },
+        show: |config| {
+            let all = config.settle.payees.iter();
+            let all: Vec<_> = all.map(|(node, to)| quoted(&format!("{node}={to}"))).collect();
+            format!("[{}]", all.join(", "))
+        },
+    },
 ];
 
 fn absolute(value: &Value) -> Result<PathBuf, String> {
@@ -445,6 +477,25 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     let pair = pair.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     pair.filter(|(first, last)| (1..=*last).contains(first))
         .ok_or_else(|| "expected two ports, such as 13389-14389".into())
+}
+
+/// Payees by their nodes' keys. Whether an address is one is for the payment process to say.
+fn payees(list: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let mut payees = BTreeMap::new();
+    for one in list {
+        let (node, payee) = one.split_once('=').unwrap_or((one, ""));
+        let is_key = node.len() == 64 && node.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits = |byte: u8| byte.is_ascii_alphanumeric();
+        if !is_key || !(1..=64).contains(&payee.len()) || !payee.bytes().all(fits) {
+            return Err(format!(
+                "expected NODE_KEY=ADDRESS, the key in 64 hex digits, not {one:?}"
+            ));
+        }
+        if payees.insert(node.to_lowercase(), payee.to_owned()).is_some() {
+            return Err(format!("node {node} is named twice"));
+        }
+    }
+    Ok(payees)
 }
 
 fn gpio_line(value: &Value) -> Result<u8, String> {

@@ -21,6 +21,7 @@ use value::Value;
 
 use crate::exports::Limits;
 use crate::front::PanelConfig;
+use crate::settle::Settings;
 
 /// The file read when `--config` is not given and it exists.
 pub const DEFAULT_FILE: &str = "/etc/lucid/lucid.toml";
@@ -63,6 +64,8 @@ pub struct Config {
     pub payments_socket: Option<PathBuf>,
     /// Recorded desktops.
     pub desktops: Desktops,
+    /// What nodes are paid for their credits.
+    pub settle: Settings,
 }
 
 /// Listeners and their limits.
@@ -157,6 +160,7 @@ impl Default for Config {
             panel: PanelConfig::default(),
             payments_socket: None,
             desktops: Desktops::default(),
+            settle: Settings::default(),
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
             exports: Limits {
                 keep: Duration::from_secs(7 * 24 * 3600),

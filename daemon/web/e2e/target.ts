@@ -19,9 +19,10 @@ export interface Target {
 /** How long the binary may take to say where it listens, in milliseconds. */
 const START_MS = 30_000;
 
-export async function startTarget(): Promise<Target> {
+/** `settings` are KEY=VALUE of the daemon's configuration; only a binary that is started here takes them. */
+export async function startTarget(settings: string[] = []): Promise<Target> {
   const bin = process.env["LUCID_BIN"];
-  if (bin) return startBinary(bin);
+  if (bin) return startBinary(bin, settings);
   const url = process.env["LUCID_URL"];
   if (url) return { url, claimCode: process.env["LUCID_CLAIM_CODE"] ?? "", kind: "url", close: async () => {} };
   const fixture = (await startFixture()) as Required<Omit<Target, "kind">>;
@@ -29,7 +30,7 @@ export async function startTarget(): Promise<Target> {
 }
 
 /** The daemon on ports the system chooses, with a fresh data directory; the claim code is read where a person reads it. */
-async function startBinary(bin: string): Promise<Target> {
+async function startBinary(bin: string, settings: string[]): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "lucid-e2e-"));
   const ready = join(dir, "ready.json");
   const args = [
@@ -42,6 +43,7 @@ async function startBinary(bin: string): Promise<Target> {
     "127.0.0.1:0",
     "--ready-file",
     ready,
+    ...settings.flatMap((setting) => ["--set", setting]),
   ];
   // The daemon takes LUCID_* for its configuration and refuses names it does not know; ours are for the tests.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LUCID_")));

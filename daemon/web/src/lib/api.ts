@@ -1,5 +1,20 @@
 // The only place that speaks HTTP: same-origin JSON, RFC 9457 problems as one error type, and 401 as an event.
 import type {
+  Balance,
+  Estimate,
+  HistoryEntry,
+  NewPayout,
+  PaymentsStatus,
+  Payout,
+  PayoutPage,
+  Reward,
+  Staking,
+  StakingOrder,
+  Statement,
+  Wallet,
+  Why,
+} from "./payments";
+import type {
   Activity,
   ChainHead,
   Claim,
@@ -230,6 +245,30 @@ export const api = {
   approvals: () => call<Page<Approval>>("/approvals"),
   answer: (approval: string, decision: "grant" | "deny") =>
     call<Approval>(`/approvals/${id(approval)}`, { method: "POST", body: { decision } }),
+  payments: {
+    status: () => call<PaymentsStatus>("/payments/status"),
+    wallets: () => call<Wallet[]>("/payments/wallets"),
+    addWallet: (wallet: { name: string; kind: "hot" | "watch-only"; address?: string }) =>
+      call<Wallet>("/payments/wallets", { method: "POST", body: wallet }),
+    changeWallet: (wallet: string, change: { name?: string; archived?: boolean }) =>
+      call<Wallet>(`/payments/wallets/${id(wallet)}`, { method: "PATCH", body: change }),
+    balance: (wallet: string) => call<Balance>(`/payments/wallets/${id(wallet)}/balance`),
+    history: (wallet: string) => call<HistoryEntry[]>(`/payments/wallets/${id(wallet)}/history`),
+    payouts: (filter: { state?: string; after?: string | null; limit?: number }) =>
+      call<PayoutPage>(`/payments/payouts${query(filter)}`),
+    payout: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}`),
+    why: (payout: string) => call<Why>(`/payments/payouts/${id(payout)}/why`),
+    estimate: (payout: NewPayout) => call<Estimate>("/payments/estimate", { method: "POST", body: payout }),
+    request: (payout: NewPayout) => call<Payout>("/payments/payouts", { method: "POST", body: payout }),
+    approve: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}/approve`, { method: "POST" }),
+    refuse: (payout: string, reason: string) =>
+      call<Payout>(`/payments/payouts/${id(payout)}/refuse`, { method: "POST", body: { reason } }),
+    staking: (wallet: string) => call<Staking>(`/payments/staking/${id(wallet)}`),
+    stake: (order: StakingOrder) =>
+      call<{ txid: string; state: string; detail: string }>("/payments/staking", { method: "POST", body: order }),
+    statement: (month: string, payee: string) => call<Statement>(`/payments/statements${query({ month, payee })}`),
+    rewards: () => call<Page<Reward>>("/payments/rewards"),
+  },
 
   head: () => call<ChainHead>("/chain/head"),
   components: () => call<Page<Component>>("/components"),
@@ -238,6 +277,8 @@ export const api = {
 };
 
 export const urls = {
+  statement: (month: string, payee: string, format: "csv" | "html") =>
+    `${BASE}/payments/statements${query({ month, payee, format })}`,
   playlist: (session: string) => `${BASE}/sessions/${id(session)}/media/playlist.m3u8`,
   live: (session: string) => `${BASE}/sessions/${id(session)}/live`,
   proof: (session: string) => `${BASE}/sessions/${id(session)}/proof`,

@@ -2,11 +2,20 @@
 // and nothing of what is looked at reaches a log. Pure; tested in route.test.ts.
 
 export type View =
-  "home" | "sources" | "desktops" | "recordings" | "recording" | "exports" | "verify" | "device" | "unknown";
+  | "home"
+  | "sources"
+  | "desktops"
+  | "recordings"
+  | "recording"
+  | "exports"
+  | "verify"
+  | "payments"
+  | "device"
+  | "unknown";
 
 export interface Route {
   view: View;
-  /** The id in the path, for one recording. */
+  /** The id in the path, for one recording; the part of the payments page. */
   id: string | null;
   params: Record<string, string>;
 }
@@ -18,8 +27,12 @@ const PLAIN: Record<string, View> = {
   recordings: "recordings",
   exports: "exports",
   verify: "verify",
+  payments: "payments",
   device: "device",
 };
+
+/** The parts of the payments page besides its payouts, which are shown first. */
+export const PAYMENTS = ["wallets", "staking", "statements", "rewards"] as const;
 
 export function parse(hash: string): Route {
   const [path = "", search = ""] = hash.replace(/^#?\/?/, "").split("?", 2);
@@ -27,6 +40,8 @@ export function parse(hash: string): Route {
   const [first = "", second, ...rest] = path.split("/").filter((part, i) => i === 0 || part !== "");
   if (rest.length > 0) return { view: "unknown", id: null, params };
   if (first === "recordings" && second !== undefined) return { view: "recording", id: safeDecode(second), params };
+  if (first === "payments" && PAYMENTS.some((part) => part === second))
+    return { view: "payments", id: second ?? null, params };
   const view = PLAIN[first];
   if (view === undefined || second !== undefined) return { view: "unknown", id: null, params };
   return { view, id: null, params };

@@ -1,0 +1,225 @@
+// The payments page: off, down and up; payouts asked for, explained, approved and rejected; wallets, stake, statements.
+// Against the fixture server, whose payments are in memory.
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launch, open, type Watched } from "./chromium";
+import { accessible, fits } from "./steps";
+// @ts-ignore: plain JavaScript without declarations
+import { startFixture } from "./fixture/server.mjs";
+
+interface Fixture {
+  url: string;
+  world: { payments: { presence: string; wallets: unknown[]; payouts: { id: string; state: string }[] } };
+  close: () => Promise<void>;
+}
+
+/** Pictures for people to look at, where a folder is given. */
+const SHOTS = process.env["LUCID_SHOTS"];
+const PARTS = ["payments", "payments/wallets", "payments/staking", "payments/statements", "payments/rewards"];
+
+let browser: Browser;
+let device: Fixture;
+let seen: Watched;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(async () => browser?.close());
+beforeEach(async () => {
+  device = (await startFixture({ claimed: true })) as unknown as Fixture;
+  seen = await open(browser, device.url);
+  await seen.page.getByLabel("User name").fill("admin");
+  await seen.page.getByLabel("Password").fill("correct horse battery");
+  await seen.page.getByRole("button", { name: "Sign in" }).click();
+  await seen.page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Payments" }).click();
+});
+afterEach(async () => {
+  const { faults } = seen;
+  await seen.context.close();
+  await device.close();
+  expect(faults).toEqual([]);
+});
+
+async function shoot(page: Page, name: string): Promise<void> {
+  if (!SHOTS) return;
+  mkdirSync(SHOTS, { recursive: true });
+  await page.evaluate(() => document.fonts.ready);
+  await page.waitForTimeout(300);
+  await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
+}
+const row = (page: Page, id: string) => page.locator(`[data-payout="${id}"]`);
+const plain = async (page: Page, selector: string) =>
+  (await page.locator(selector).innerText()).replaceAll("\u00a0", " ");
+
+describe("payments", () => {
+  it("that are off or down say so, and what to do", async () => {
+    const { page } = seen;
+    await page.getByText("Play money.").waitFor();
+    device.world.payments.presence = "off";
+    await page.reload();
+    await page.getByText("Payments are off").waitFor();
+    await page.getByText("payments.socket").waitFor();
+    expect(await page.getByRole("button", { name: "Request a payout" }).count()).toBe(0);
+    await accessible(page, "payments off");
+    await shoot(page, "payments-off");
+    device.world.payments.presence = "down";
+    await page.reload();
+    await page.getByText("The payment process does not answer").waitFor();
+    await page.getByText(/Recording goes on meanwhile/).waitFor();
+    await accessible(page, "payments down");
+    device.world.payments.presence = "up";
+    await page.getByRole("button", { name: "Ask again" }).click();
+    await page.getByRole("heading", { name: "Payouts", level: 2 }).waitFor();
+  });
+
+  it("explain why a payout waits, and take a second person's word", async () => {
+    const { page } = seen;
+    const held = row(page, "p-000001");
+    await held.getByText("2,500.00").waitFor();
+    await held.getByRole("button", { name: /Why is this waiting/ }).click();
+    await held.getByText(/another person than the one who asked approves or rejects it/i).waitFor();
+    await accessible(page, "a payout");
+    await shoot(page, "payments-why");
+    await held.getByRole("button", { name: "Approve" }).click();
+    await page.locator('[data-payout="p-000001"][data-state="approved"]').waitFor();
+    expect(device.world.payments.payouts.find((one) => one.id === "p-000001")?.state).toBe("approved");
+
+    await held.getByRole("button", { name: "Reject…" }).click();
+    const reason = held.getByLabel("Why it shall not be paid");
+    await reason.fill("wrong payee");
+    await reason.press("Enter");
+    await page.locator('[data-payout="p-000001"][data-state="failed"]').waitFor();
+    await held
+      .getByText(/refused by admin: wrong payee/i)
+      .first()
+      .waitFor();
+    // What is signed or final is nobody's to approve, and rewards go by themselves.
+    for (const id of ["p-000002", "p-000005", "p-000007"]) {
+      await row(page, id).getByRole("button").first().click();
+      await row(page, id).getByText("Transaction").waitFor();
+      expect(await row(page, id).getByRole("button", { name: "Approve" }).count()).toBe(0);
+    }
+    expect(await plain(page, '[data-payout="p-000007"]')).toMatch(/8,640 credits × 0.0005 USDT/);
+    await page.getByLabel("Show").selectOption("confirmed");
+    await page.waitForFunction(() => document.querySelectorAll("[data-payout]").length === 1);
+    await page.getByLabel("Show").selectOption("expired");
+    await page.getByText("None in this state").waitFor();
+  });
+
+  it("are asked for with the cost shown first, exactly once, from the keyboard", async () => {
+    const { page } = seen;
+    const before = device.world.payments.payouts.length;
+    await page.getByRole("button", { name: "Request a payout" }).click();
+    const dialog = page.getByRole("dialog", { name: "Request a payout" });
+    await dialog.getByLabel("Payee’s TRON address").fill("0x52908400098527886E0F7030069857D2E4169EE7");
+    await dialog.getByLabel("Amount in USDT").fill("12.5000001");
+    await dialog.getByLabel("What it is paid for").fill("invoice 12");
+    await dialog.getByLabel("What it is paid for").press("Enter");
+    await dialog.getByText(/begins with T/).waitFor();
+    await dialog.getByText(/At most six digits/).waitFor();
+    await accessible(page, "a wrong request");
+    await dialog.getByLabel("Payee’s TRON address").fill("TJRabPrwbZy45sbavfcjinPJC18kjpRTv8");
+    await dialog.getByLabel("Amount in USDT").fill("1250.50");
+    await dialog.getByLabel("Amount in USDT").press("Enter");
+    await dialog.getByText("A second person must approve it.").waitFor();
+    await shoot(page, "payments-request");
+    expect(device.world.payments.payouts.length).toBe(before);
+    await dialog.getByRole("button", { name: /Request 1,250.50/ }).press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    await page.locator('[data-payout][data-state="requested"]', { hasText: "1,250.50" }).waitFor();
+    expect(device.world.payments.payouts.length).toBe(before + 1);
+  });
+
+  it("show wallets with units and age, and what is only watched", async () => {
+    const { page } = seen;
+    await page.getByRole("link", { name: "Wallets" }).click();
+    await page.locator('[data-wallet="main"]').getByText("8,214.350001").waitFor();
+    expect(await plain(page, '[data-wallet="main"]')).toMatch(/2,625.50 USDT promised to payouts/);
+    expect(await plain(page, '[data-wallet="cold"]')).toMatch(/Nothing can be paid from it here. Its key is not here/);
+    await page.locator('[data-wallet="main"]').getByText("What went in and out").click();
+    await page.getByText("− 125.50").waitFor();
+    await page.getByRole("button", { name: "Add a wallet" }).click();
+    const dialog = page.getByRole("dialog", { name: "Add a wallet" });
+    await dialog.getByLabel("Name").fill("Partner");
+    await dialog.getByLabel(/Elsewhere: only watch it/).check();
+    await dialog.getByLabel("Its TRON address").fill("nothing");
+    await dialog.getByRole("button", { name: "Add" }).click();
+    await dialog
+      .getByRole("alert")
+      .getByText(/invalid-address/)
+      .waitFor();
+    await accessible(page, "add a wallet");
+    await dialog.getByLabel("Its TRON address").fill("TVj7RNVHy6thbM7BWdSe9G6gXwKhjhdNZS");
+    await dialog.getByRole("button", { name: "Add" }).click();
+    await page.locator('[data-wallet="partner"]').waitFor();
+    await page.getByRole("button", { name: "Archive Partner" }).click();
+    await page.locator('[data-wallet="partner"]').waitFor({ state: "detached" });
+    await page.getByLabel("Show archived (1)").check();
+    await page.locator('[data-wallet="partner"]').getByText("Archived").waitFor();
+  });
+
+  it("show what stake comes back when, and refuse too little in the device's words", async () => {
+    const { page } = seen;
+    await page.getByRole("link", { name: "Staking" }).click();
+    const coming = page.getByRole("list", { name: "What comes back when" });
+    await coming.waitFor();
+    expect((await coming.innerText()).replaceAll("\u00a0", " ")).toMatch(/1,500.00 TRX gave energy[\s\S]*in 3 days/);
+    await page.getByLabel("Amount in TRX").fill("10");
+    expect(await page.getByRole("button", { name: "Stake", exact: true }).isDisabled()).toBe(true);
+    await page.getByLabel("I want this to be signed and sent").check();
+    await page.getByRole("button", { name: "Stake", exact: true }).click();
+    await page
+      .getByRole("alert")
+      .getByText(/below-minimum/)
+      .waitFor();
+    await page.getByLabel("Amount in TRX").fill("2000");
+    await page.getByRole("button", { name: "Stake", exact: true }).click();
+    await page.getByText(/Sent; the stake counts once the block is final/).waitFor();
+    await page.getByLabel("Wallet").selectOption("cold");
+    await page.getByText("Nothing is staked").waitFor();
+    await page.getByText(/only watched: it cannot stake/).waitFor();
+  });
+
+  it("give statements to read, as CSV and to print", async () => {
+    const { page } = seen;
+    await page.getByRole("link", { name: "Statements" }).click();
+    await page.getByRole("region", { name: "Lines of the statement" }).waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "CSV" }).click(),
+    ]);
+    expect(download.suggestedFilename()).toMatch(/^statement.*\.csv$/);
+    await page.getByLabel("Month (UTC)").fill("2001-01");
+    await page.getByText("Nothing in this month").waitFor();
+  });
+
+  it.each([
+    ["desktop", 1280, "light"],
+    ["desktop", 1280, "dark"],
+    ["phone", 390, "light"],
+    ["phone", 390, "dark"],
+  ] as const)(
+    "fit %s at %i px in %s, every part accessible",
+    { timeout: 240_000 },
+    async (name, width, colorScheme) => {
+      const { page } = seen;
+      await page.setViewportSize({ width, height: 844 });
+      await page.emulateMedia({ colorScheme });
+      for (const part of PARTS) {
+        await page.goto(`${device.url}/#/${part}`);
+        // What is folded away is not asked for yet.
+        await page.waitForFunction(() => {
+          const shown = document.querySelector("main")?.innerText ?? "";
+          return shown !== "" && !/Asking|Adding it up/.test(shown);
+        });
+        if (part === "payments") await row(page, "p-000002").getByRole("button").first().click();
+        await page.waitForTimeout(200);
+        await accessible(page, `${part} ${name} ${colorScheme}`);
+        await fits(page, `${part} ${name}`);
+        await shoot(page, `${part.replace("/", "-")}-${name}-${colorScheme}`);
+      }
+    },
+  );
+});
