@@ -507,7 +507,7 @@ impl<R: Rules> Engine<R> {
         }
         let mut effects = Vec::new();
         let mut seen = BTreeSet::new();
-        for id in &self.turns(now) {
+        for id in self.book.waiting.values() {
             let Some(payout) = self.book.payouts.get(id) else { continue };
             let payee = payout.request.payee;
             if self.awaits_person(id) {
@@ -530,22 +530,6 @@ impl<R: Rules> Engine<R> {
             }
         }
         effects
-    }
-
-    /// Waiting payouts in the order they are tried: as they came, the held ones after the others
-    /// and beginning with another one each second, so that one that can never be signed keeps
-    /// nobody else from being paid.
-    fn turns(&self, now: Millis) -> Vec<PayoutId> {
-        let held = |id: &PayoutId| {
-            self.book.payouts.get(id).is_some_and(|payout| payout.state() == State::Held)
-        };
-        let (mut last, mut first): (Vec<_>, Vec<_>) =
-            self.book.waiting.values().partition(|id| held(id));
-        if let Some(turn) = (now / 1000).checked_rem(last.len() as u64) {
-            last.rotate_left(usize::try_from(turn).unwrap_or(0));
-        }
-        first.append(&mut last);
-        first
     }
 
     /// A payee's waiting rewards, up to what one transfer may carry without a second person.
