@@ -127,12 +127,18 @@ impl Pool {
     }
 
     pub fn open(&self, number: u8, device: &SigningKey) -> Transaction {
+        self.open_under(number, device, None)
+    }
+
+    /// An opening that names a policy, or none.
+    pub fn open_under(&self, number: u8, device: &SigningKey, policy: Option<Hash>) -> Transaction {
         let body = SessionOpen {
             chain: self.chain(),
             session: session(number),
             session_key: key(100 + number).public(),
             device: device.public(),
             time_us: self.now_us,
+            policy,
         };
         Transaction::sign(Body::SessionOpen(body), device)
     }

@@ -142,6 +142,7 @@ fn sample() -> Chain {
         session_key: key(0x22).public(),
         device: device_key,
         time_us,
+        policy: None,
     };
     chain.block(0, vec![sign(Body::SessionOpen(open), &device)]);
     let register = NodeRegister::new(hash, &joining, device_key, "fifth".into());

@@ -224,8 +224,9 @@ impl Anchoring {
         }
         let (chain, device, key) = (self.node.chain(), self.device, self.archive.keys().device());
         if session.anchor.open.is_none() {
-            let (session_key, time_us) = (session.session_key, session.start_us);
-            let body = SessionOpen { chain, session: id, session_key, device, time_us };
+            let (session_key, time_us, policy) =
+                (session.session_key, session.start_us, session.policy);
+            let body = SessionOpen { chain, session: id, session_key, device, time_us, policy };
             self.submit(About::Open(id), Transaction::sign(Body::SessionOpen(body), key));
         }
         for point in self.archive.catalogue().checkpoints(id)? {

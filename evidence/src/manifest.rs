@@ -68,11 +68,13 @@ pub enum EndReason {
     Limit,
     /// Ended by a policy.
     Policy,
+    /// Ended as void: the policy in force was no longer the one that was anchored.
+    Void,
 }
 
 impl EndReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [EndReason; 8] = [
+    pub const ALL: [EndReason; 9] = [
         EndReason::Stopped,
         EndReason::SourceEnded,
         EndReason::Crash,
@@ -81,6 +83,7 @@ impl EndReason {
         EndReason::SourceFailed,
         EndReason::Limit,
         EndReason::Policy,
+        EndReason::Void,
     ];
 
     /// The code in the encoding.
@@ -104,6 +107,7 @@ impl EndReason {
             EndReason::SourceFailed => "source failed",
             EndReason::Limit => "limit reached",
             EndReason::Policy => "ended by policy",
+            EndReason::Void => "void, its policy was no longer the anchored one",
         }
     }
 }

@@ -28,7 +28,7 @@ PIECE = 64 << 10
 CHUNK = 10 << 20
 PIECES = 4096
 CHUNKS = 1 << 20
-GAP_REASONS, END_REASONS = 6, 8
+GAP_REASONS, END_REASONS = 6, 9
 
 
 class Stop(Exception):
@@ -471,6 +471,7 @@ def walk(data):
 
 ENDS = ["stopped", "source ended", "recorder stopped without warning", "shutdown", "storage full"]
 ENDS += ["source failed", "limit reached", "ended by policy"]
+ENDS += ["void, its policy was no longer the anchored one"]
 
 
 def deceives(c):

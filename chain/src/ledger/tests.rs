@@ -145,6 +145,7 @@ fn a_node_has_a_limit_of_open_sessions() {
             session_key: key(3).public(),
             device: device.public(),
             time_us: 0,
+            policy: None,
         };
         Transaction::sign(Body::SessionOpen(body), &device)
     };

@@ -347,10 +347,21 @@ fn head(d: &mut Decoder<'_>, name: &'static str, entries: u64) -> Result<Hash, C
     d.key("transaction.chain", 1)?.hash("transaction.chain")
 }
 
+/// The same of a transaction whose map is open and whose version is not 1.
+fn head_of(d: &mut Decoder<'_>, version: u64) -> Result<Hash, CborError> {
+    d.version("transaction", version)?;
+    d.key("transaction.chain", 1)?.hash("transaction.chain")
+}
+
 /// Writes what [`head`] reads.
 fn open_map(entries: u64, chain: &Hash) -> Encoder {
+    open_map_of(CHAIN_VERSION, entries, chain)
+}
+
+/// The same of another version.
+fn open_map_of(version: u64, entries: u64, chain: &Hash) -> Encoder {
     let mut e = Encoder::new();
-    e.map(entries).uint(0).uint(CHAIN_VERSION).uint(1).bytes(&chain.0);
+    e.map(entries).uint(0).uint(version).uint(1).bytes(&chain.0);
     e
 }
 

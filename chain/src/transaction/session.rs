@@ -1,15 +1,20 @@
 //! The transactions of a session's life: opening, closing, tombstone. Checkpoints are
 //! `lucid_evidence`'s own.
 
-use super::{head, open_map};
+use super::{head, head_of, open_map, open_map_of};
 use lucid_evidence::cbor::{CborError, Decoder};
 use lucid_evidence::{Hash, PublicKey, SessionId};
 
 /// Longest reason of a tombstone, in bytes.
 pub const REASON_MAX_BYTES: usize = 256;
 
-/// Opens a session: uses its id up and names the key that signs its checkpoints. Signed by the
-/// device key.
+/// The version of an opening that names a policy.
+const OPEN_WITH_POLICY_VERSION: u64 = 2;
+
+/// Opens a session: uses its id up, names the key that signs its checkpoints, and the policy under
+/// which it runs if there is one. Signed by the device key.
+///
+/// Without a policy it has version 1, as it always had; with one version 2 and one entry more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOpen {
     /// The genesis hash of the chain.
@@ -22,25 +27,47 @@ pub struct SessionOpen {
     pub device: PublicKey,
     /// When it began by the device's clock, microseconds since 1970.
     pub time_us: u64,
+    /// The hash of the policy in force; the manifest has the same.
+    pub policy: Option<Hash>,
 }
 
 impl SessionOpen {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut e = open_map(6, &self.chain);
+        let mut e = match &self.policy {
+            None => open_map(6, &self.chain),
+            Some(_) => open_map_of(OPEN_WITH_POLICY_VERSION, 7, &self.chain),
+        };
         e.uint(2).bytes(self.session.as_bytes()).uint(3).bytes(self.session_key.as_bytes());
-        e.uint(4).bytes(self.device.as_bytes()).uint(5).uint(self.time_us).finish()
+        e.uint(4).bytes(self.device.as_bytes()).uint(5).uint(self.time_us);
+        if let Some(policy) = &self.policy {
+            e.uint(6).bytes(&policy.0);
+        }
+        e.finish()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let mut d = Decoder::new(bytes);
+        let has_policy = d.map_up_to("session_open", 7)? == 7;
+        // The number of entries is that of the version, whichever of the two stands there.
+        let chain = match has_policy {
+            true => head_of(&mut d, OPEN_WITH_POLICY_VERSION)?,
+            false => {
+                d = Decoder::new(bytes);
+                head(&mut d, "session_open", 6)?
+            }
+        };
         let body = SessionOpen {
-            chain: head(&mut d, "session_open", 6)?,
+            chain,
             session: d.key("session_open.session", 2)?.session_id("session_open.session")?,
             session_key: d
                 .key("session_open.session_key", 3)?
                 .public_key("session_open.session_key")?,
             device: d.key("session_open.device", 4)?.public_key("session_open.device")?,
             time_us: d.key("session_open.time", 5)?.u64("session_open.time")?,
+            policy: match has_policy {
+                true => Some(d.key("session_open.policy", 6)?.hash("session_open.policy")?),
+                false => None,
+            },
         };
         d.end("session_open")?;
         Ok(body)

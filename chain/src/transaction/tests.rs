@@ -23,6 +23,7 @@ pub(crate) fn one_of_each() -> Vec<(Transaction, PublicKey)> {
             session_key: session_key.public(),
             device: node,
             time_us,
+            policy: None,
         }),
         Body::SessionClose(SessionClose {
             chain,
@@ -88,9 +89,36 @@ fn every_kind_is_read_back_and_belongs_to_its_signer() {
     }
 }
 
+fn opening(policy: Option<Hash>) -> SessionOpen {
+    let all = one_of_each();
+    let of = all.iter().find_map(|(tx, _)| match tx.body() {
+        Body::SessionOpen(body) => Some(body.clone()),
+        _ => None,
+    });
+    SessionOpen { policy, ..of.unwrap() }
+}
+
+#[test]
+fn an_opening_with_a_policy_is_version_2_and_one_without_stays_version_1() {
+    let (without, with) = (opening(None).encode(), opening(Some(Hash::of(b"policy"))).encode());
+    assert_eq!((&without[..3], &with[..3]), (&[0xa6, 0, 1][..], &[0xa7, 0, 2][..]));
+    for bytes in [&without, &with] {
+        assert_eq!(SessionOpen::decode(bytes).unwrap().encode(), *bytes);
+    }
+    // The entries of one version under the number of the other.
+    for (mut bytes, version) in [(without, 2), (with, 1)] {
+        bytes[2] = version;
+        let error = SessionOpen::decode(&bytes).unwrap_err().to_string();
+        assert!(error.contains("version"), "{error}");
+    }
+}
+
 #[test]
 fn no_byte_is_free_and_no_truncation_passes() {
-    for (tx, signer) in one_of_each() {
+    let mut all = one_of_each();
+    let with = Body::SessionOpen(opening(Some(Hash::of(b"policy"))));
+    all.push((Transaction::sign(with, &key(1)), key(1).public()));
+    for (tx, signer) in all {
         let bytes = tx.as_bytes();
         for at in 0..bytes.len() {
             let mut changed = bytes.to_vec();

@@ -13,7 +13,7 @@ pub use trust::{Trust, TrustError};
 use crate::anchor::{AnchorError, AnchorProof, Anchored};
 use lucid_evidence::bundle::{self, Content, ReadAt};
 use lucid_evidence::cbor::Problem;
-use lucid_evidence::manifest::SignedManifest;
+use lucid_evidence::manifest::{EndReason, SignedManifest};
 use lucid_evidence::proof::Proof;
 use lucid_evidence::tree::{Blake3, Tree};
 use lucid_evidence::{Findings, Verdict};
@@ -86,6 +86,11 @@ fn anchor(signed: &SignedManifest, proof: &Proof, findings: &mut Findings) -> Op
     );
     findings.pass(CHECK, text);
     opening(signed, &anchored, findings);
+    if manifest.end_reason == EndReason::Void {
+        let text = "the session is void: it was ended because its policy was no longer the one \
+                    under which it was opened; what is here was recorded before";
+        findings.pass("void", text);
+    }
     checkpoints(signed, proof, &anchored, findings);
     closing(signed, &anchored, findings);
     if let Some(tombstone) = &anchored.tombstone {
@@ -107,8 +112,18 @@ fn opening(signed: &SignedManifest, anchored: &Anchored, findings: &mut Findings
     } else if opened.content.session_key != manifest.session_key {
         let text = "the session was opened on the chain with another session key";
         findings.add(CHECK, Verdict::Tampered, text);
+    } else if let Some(policy) = opened.content.policy
+        && manifest.policy != Some(policy)
+    {
+        let text = "the session was opened on the chain under another policy than the manifest's";
+        findings.add(CHECK, Verdict::Tampered, text);
     } else {
-        let text = format!("the device opened the session at height {}", opened.height);
+        let under = match (opened.content.policy, manifest.policy) {
+            (Some(policy), _) => format!(" under the policy {policy}"),
+            (None, Some(_)) => "; under which policy is not on the chain".to_owned(),
+            (None, None) => String::new(),
+        };
+        let text = format!("the device opened the session at height {}{under}", opened.height);
         findings.pass(CHECK, text);
     }
 }

@@ -20,9 +20,14 @@ struct Recording {
 
 /// Two chunks, a checkpoint over each, closed; on a chain of so many nodes.
 fn recording(nodes: u8) -> Recording {
+    recording_under(nodes, None, None)
+}
+
+/// The same, with the policies that the opening on the chain and the manifest name.
+fn recording_under(nodes: u8, opened: Option<Hash>, policy: Option<Hash>) -> Recording {
     let mut pool = Pool::new(nodes);
     let (device, session_key) = (key(1), key(101));
-    pool.block(vec![pool.open(1, &device)]);
+    pool.block(vec![pool.open_under(1, &device, opened)]);
     let secret = SessionSecret::from_bytes([3; 32]);
     let (mut headers, mut sealed) = (Vec::new(), Vec::new());
     let (mut tree, mut checkpoints, mut heights) = (Tree::<Blake3>::new(), vec![], vec![]);
@@ -66,7 +71,7 @@ fn recording(nodes: u8) -> Recording {
         device_name: "box".into(),
         device_key: device.public(),
         software: "lucid test".into(),
-        policy: None,
+        policy,
         participants: vec![],
         start_us: START_US,
         end_us: START_US + 2000,
@@ -225,6 +230,27 @@ fn a_checkpoint_that_the_manifest_counts_must_be_there() {
 }
 
 #[test]
+fn the_policy_of_the_opening_is_that_of_the_manifest() {
+    let policy = Some(Hash::of(b"policy"));
+    let text = |recording: &Recording| {
+        let report = recording.report(&Trust::default());
+        let of = report.checks.iter().find(|check| check.check == "anchor-opening").unwrap();
+        (report.verdict, of.text.clone())
+    };
+    let (verdict, said) = text(&recording_under(1, policy, policy));
+    assert_eq!(verdict, "valid");
+    assert!(said.ends_with(&format!("under the policy {}", Hash::of(b"policy"))), "{said}");
+    // Opened by software that did not put policies on the chain yet.
+    let (verdict, said) = text(&recording_under(1, None, policy));
+    assert_eq!(verdict, "valid");
+    assert!(said.contains("is not on the chain"), "{said}");
+    for stated in [None, Some(Hash::of(b"another"))] {
+        let report = recording_under(1, policy, stated).report(&Trust::default());
+        assert_eq!((report.verdict, failed(&report)), ("tampered", vec!["anchor-opening"]));
+    }
+}
+
+#[test]
 fn the_anchor_of_another_recording_does_not_serve() {
     let mut recording = recording(1);
     // The same session id and device on a chain of its own, with other content.
@@ -236,6 +262,7 @@ fn the_anchor_of_another_recording_does_not_serve() {
         session_key: key(77).public(),
         device: device.public(),
         time_us: 0,
+        policy: None,
     };
     pool.block(vec![Transaction::sign(Body::SessionOpen(body), &device)]);
     pool.block(vec![pool.close(1, 2, &device)]);

@@ -478,7 +478,7 @@ impl Desktops {
     /// desktop is held.
     async fn close_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), DesktopsError> {
         let reason = match session.ending() {
-            Some(Ending::Void) => EndReason::Policy,
+            Some(Ending::Void) => EndReason::Void,
             Some(Ending::TooLong) => EndReason::Limit,
             Some(Ending::DesktopLost) => EndReason::SourceFailed,
             _ => EndReason::Stopped,

@@ -47,6 +47,7 @@ impl Chain {
             session_key,
             device: device.public(),
             time_us: START_US,
+            policy: None,
         };
         chain.block(vec![Transaction::sign(Body::SessionOpen(open), &device)]);
         for bytes in &sample.proof.checkpoints {

@@ -88,6 +88,7 @@ pub fn open(number: u8) -> Transaction {
         session_key: key(100).public(),
         device: key(1).public(),
         time_us: START_US,
+        policy: None,
     };
     Transaction::sign(Body::SessionOpen(body), &key(1))
 }
