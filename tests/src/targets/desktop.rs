@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use lucid_evidence::event::{Event, Events};
 use lucid_rdp::credential::{Credential, split_login};
-use lucid_rdp::event::{Event, Events};
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::server::channels::chunk::Reassembly;
 use lucid_rdp::server::channels::dynamic::Dynamics;
@@ -98,9 +98,10 @@ pub fn rdp_records(data: &[u8]) {
     if let Ok(policy) = Policy::decode(data) {
         assert_eq!(policy.encode(), data);
     }
-    if let Ok(event) = Event::decode(data) {
-        assert_eq!(event.encode(), data);
-        let _ = event.search_text();
+    if let Ok((event, length)) = Event::read(data) {
+        assert_eq!(event.encode(), data[..length]);
+        let mut line = String::new();
+        event.json_line(&mut line);
     }
     let mut length = 0;
     for event in Events::new(data).map_while(Result::ok) {

@@ -3,11 +3,12 @@
 use crate::sample::{Chain, Sample};
 use lucid_capture::catalogue::{ChunkMap, ChunkRecord, FragmentEntry, Run};
 use lucid_capture::fmp4;
+use lucid_capture::recorder::Stamp;
 use lucid_chain::ledger::ClosedSession;
 use lucid_chain::transaction::Kind;
 use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::cose;
-use lucid_rdp::event::{Event, EventKind};
+use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_store::{DataDir, Options};
 
@@ -71,10 +72,10 @@ fn in_pieces(kind: u8, pieces: &[&[u8]]) -> Vec<u8> {
 fn of_the_desktop() -> Vec<(&'static str, Vec<u8>)> {
     let mut policy = Policy::default();
     Capability::ALL.into_iter().for_each(|one| policy.grant(one));
-    let event = |kind| Event { stream_us: 5, wall_us: 1_793_000_000_000_000, kind };
+    let at = Stamp { stream_us: 5, wall_us: 1_793_000_000_000_000 };
     let title = EventKind::Window { title: "notes".into(), application: "editor".into() };
     let keys = EventKind::Keys { count: 7, hidden: 2, strokes: Vec::new() };
-    let events = [event(title).encode(), event(keys).encode()];
+    let events = [title.encode(at), keys.encode(at)];
     // A key, and the pointer: fast-path input of two events.
     let input = [0, 0x08, 12, 0x01, 0x1e, 0x20, 0x00, 0x08, 10, 0, 20, 0];
     // A message for channel 1004, in MCS, X.224 and TPKT; and one for the channel of the picture.
