@@ -43,7 +43,8 @@ fn a_volume_put_aside_is_named_with_its_recording_and_time_in_every_later_life()
         let time = |value: &Value| value.as_str().unwrap().to_owned();
         assert!(time(&aside["from"]) >= time(&done["started_at"]), "{aside}");
         assert!(time(&aside["from"]) < time(&aside["to"]), "{aside}");
-        assert!(time(&aside["to"]) <= time(&done["ended_at"]), "{aside}");
+        // The last picture may last beyond the moment at which the recording was ended.
+        assert!(time(&aside["from"]) < time(&done["ended_at"]), "{aside}");
         assert!(time(&aside["what"]).contains("now quarantine/volume-"), "{aside}");
         data = owner.daemon.kill();
     }

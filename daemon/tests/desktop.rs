@@ -65,8 +65,9 @@ impl Office {
         let _server = server;
         let mut office =
             Self { running, options, token, desktop, port, home, screen, directory, _server };
-        let terminal = "openbox & exec xterm -maximized -fa 'DejaVu Sans Mono' -fs 18 \
-            -T 'Ledger of accounts' -e /bin/sh";
+        // The window manager starts the terminal, so that it has the focus without a click.
+        let terminal = "exec openbox --startup \"xterm -maximized -fa 'DejaVu Sans Mono' -fs 18 \
+            -T 'Ledger of accounts' -e /bin/sh\"";
         let new = json!({"name": "bench", "width": 1024, "height": 640, "command": terminal});
         let made = office.call("POST", "/desktops", Some(new));
         assert_eq!(made.status, 201, "{}", made.text());
