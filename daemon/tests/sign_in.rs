@@ -64,7 +64,8 @@ fn the_claim_works_once_and_signs_in() {
     let signed_in = daemon.send("POST", "/api/v1/session-token", &[], Some(&body));
     assert_eq!(signed_in.status, 201);
     let secrets = [PASSWORD.as_bytes(), code.as_bytes(), token.as_bytes()];
-    for file in files(daemon.data_dir.path()) {
+    // A socket holds nothing to read.
+    for file in files(daemon.data_dir.path()).into_iter().filter(|file| file.is_file()) {
         let bytes = std::fs::read(&file).unwrap();
         for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret);
