@@ -72,6 +72,7 @@ describe("a busy device", () => {
       undefined,
       { timeout: 15_000 },
     );
+    await page.locator(".timeline .hole").nth(1).waitFor({ state: "attached" });
     expect(await page.locator(".timeline .hole").count()).toBe(2);
     await page.locator(".timeline .hole span").first().getByText("gap 20").waitFor();
     // Media second 40 lies 20 s later on the wall clock: the gap of 20 s is before it.

@@ -49,7 +49,16 @@ describe.runIf(found !== null)("payments of a real process", () => {
     const { page } = seen;
     await page.getByText("Play money.").waitFor();
     await page.getByRole("link", { name: "Wallets" }).click();
-    await page.locator("[data-wallet]").getByText("5,000.00").waitFor({ timeout: 30_000 });
+    // What was given counts once the block that holds it is final.
+    await expect
+      .poll(
+        async () => {
+          await page.getByRole("button", { name: "Ask again" }).click();
+          return page.locator("[data-wallet]").getByText("5,000.00").count();
+        },
+        { timeout: 60_000, interval: 500 },
+      )
+      .toBeGreaterThan(0);
     await accessible(page, "wallets of a sandbox");
     await page.getByRole("link", { name: "Payouts" }).click();
     await page.getByText("No payouts yet").waitFor();
