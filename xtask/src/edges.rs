@@ -91,10 +91,17 @@ const ROWS: &[Row] = &[
             "lucid-rdp",
             "lucid-chain",
             "lucid-chain-node",
+            "lucid-fleet",
             "lucid-pay-api",
         ],
         never: &["tron-*", "lucid-pay"],
         because: "the daemon meets the payment process on a socket and never sees a TRON type",
+    },
+    Row {
+        member: "lucid-fleet",
+        ours: &[],
+        never: &["tron-*", "sled", "axum", "gstreamer*"],
+        because: "updates know slots and bundles, not recordings, blocks or money",
     },
     Row {
         member: "tron-node",
