@@ -1,5 +1,8 @@
 //! The real `lucid-bootctl` on a directory, as RAUC calls it, and the initrd's choice beside it.
 
+// Helpers of these tests are part of them.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
