@@ -12,6 +12,7 @@ pub mod session_command;
 mod usage;
 pub mod xauthority;
 mod xserver;
+mod xsockets;
 
 pub use definition::{
     COMMAND_MAX_BYTES, DESKTOPS_MAX, Definition, DefinitionError, NAME_MAX_BYTES, SIZE_MAX_PIXELS,

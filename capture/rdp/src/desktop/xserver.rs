@@ -3,7 +3,7 @@
 use super::identity::Ids;
 use super::launcher::{CommandLine, Launcher, cgroup_of, found};
 use super::limits::Limits;
-use super::{places, xauthority};
+use super::{places, xauthority, xsockets};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,6 @@ const DISPLAY_MAX_BYTES: u64 = 16;
 const COMPLAINT_MAX_BYTES: usize = 512;
 /// How long a server that is asked to end may take.
 const END_TIME: Duration = Duration::from_secs(2);
-/// Where all X servers of a machine have their sockets.
-const SOCKETS: &str = "/tmp/.X11-unix";
 
 /// Which X server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,8 +117,6 @@ pub struct XServer {
     child: Child,
     /// None until the server has said it.
     display: Option<u32>,
-    /// Its socket's file.
-    socket: Option<(u64, u64)>,
     authority: PathBuf,
 }
 
@@ -148,17 +144,14 @@ impl XServer {
             return Err(no_start(std::io::ErrorKind::NotFound.into()));
         }
         let line = options.line().map_err(|(path, source)| unwritten(&path, source))?;
-        if options.ids.is_some() {
-            // A server that is not root would make it its own.
-            make_socket_directory();
-        }
+        xsockets::prepare(options.ids.is_some());
         let mut command = Command::new(&line.program);
         command.args(&line.args).env_clear().env("PATH", super::PATH);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().map_err(no_start)?;
         let complaint = child.stderr.take().map(Complaint::keep);
         let stdout = child.stdout.take();
-        let mut server = XServer { child, display: None, socket: None, authority };
+        let mut server = XServer { child, display: None, authority };
         let (send, receive) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -171,7 +164,6 @@ impl XServer {
         match receive.recv_timeout(options.start_timeout) {
             Ok(Some(display)) => {
                 server.display = Some(display);
-                server.socket = socket_file(display);
                 Ok(server)
             }
             _ => {
@@ -283,15 +275,6 @@ EndSection
     )
 }
 
-/// Where servers put their sockets: open to all, each its own.
-fn make_socket_directory() {
-    use std::os::unix::fs::PermissionsExt as _;
-    // One that is there is somebody's; one that cannot be made is told by the server.
-    if std::fs::create_dir(SOCKETS).is_ok() {
-        let _ = std::fs::set_permissions(SOCKETS, std::fs::Permissions::from_mode(0o1777));
-    }
-}
-
 /// What a server complains of, read as long as it lives; the end is kept.
 struct Complaint {
     kept: Arc<Mutex<Vec<u8>>>,
@@ -326,13 +309,6 @@ impl Complaint {
     }
 }
 
-/// The file of a socket, so that another of the same name is told from it.
-fn socket_file(display: u32) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::symlink_metadata(format!("{SOCKETS}/X{display}")).ok()?;
-    Some((found.dev(), found.ino()))
-}
-
 impl Drop for XServer {
     fn drop(&mut self) {
         // Its screen lies in memory alone: there is nothing it could lose. Asked to end it removes
@@ -349,13 +325,9 @@ impl Drop for XServer {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        // A killed server leaves its socket behind. Another may have taken the display since: only
-        // the very file is removed.
-        if let Some(display) = self.display
-            && self.socket.is_some()
-            && socket_file(display) == self.socket
-        {
-            let _ = std::fs::remove_file(format!("{SOCKETS}/X{display}"));
+        // A killed server leaves its socket behind.
+        if let Some(display) = self.display {
+            xsockets::remove_dead(display);
         }
         let _ = std::fs::remove_file(&self.authority);
     }

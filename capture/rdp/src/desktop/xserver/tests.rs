@@ -64,11 +64,24 @@ fn a_server_that_dies_is_noticed_and_leaves_nothing() {
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     assert!(server.ended().unwrap().is_some());
-    let socket = format!("/tmp/.X11-unix/X{}", server.number());
-    assert!(Path::new(&socket).exists());
-    let authority = server.authority().to_owned();
+    let (number, authority) = (server.number(), server.authority().to_owned());
     drop(server);
-    assert!(!Path::new(&socket).exists() && !authority.exists());
+    assert!(!authority.exists());
+    // The display is free from the server's death on, and servers of other tests take it: then
+    // the socket is theirs.
+    let socket = format!("/tmp/.X11-unix/X{number}");
+    let began = Instant::now();
+    while Path::new(&socket).exists() && !is_anothers(number) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{socket} stays");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a living process holds the lock of a display.
+fn is_anothers(display: u16) -> bool {
+    let lock = std::fs::read_to_string(format!("/tmp/.X{display}-lock")).unwrap_or_default();
+    let holder = lock.trim();
+    !holder.is_empty() && Path::new(&format!("/proc/{holder}")).exists()
 }
 
 #[test]
