@@ -8,12 +8,14 @@ mod chain;
 mod desktop;
 mod device;
 mod entries;
+mod pay;
 pub mod seeds;
 
 pub use chain::{anchor, block, chain_values, transaction};
 pub use desktop::{rdp_clipboard, rdp_records, rdp_wire};
 pub use device::{archive, media, records, uri};
 pub use entries::{altered_bundle, entries};
+pub use pay::{pay_abi, pay_answer, pay_journal, pay_mnemonic, pay_text, pay_transaction};
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -41,6 +43,12 @@ pub const ALL: &[Target] = &[
     ("keys", keys),
     ("manifest", manifest),
     ("media", media),
+    ("pay_abi", pay_abi),
+    ("pay_answer", pay_answer),
+    ("pay_journal", pay_journal),
+    ("pay_mnemonic", pay_mnemonic),
+    ("pay_text", pay_text),
+    ("pay_transaction", pay_transaction),
     ("piece", piece),
     ("proof", proof),
     ("rdp_clipboard", rdp_clipboard),

@@ -14,7 +14,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use lucid_pay::client::{
-    ANSWER_BYTES_MAX, ApiKey, Endpoint, HttpNode, Network, Nodes, health::FAILURES_MAX,
+    ANSWER_BYTES_MAX, ApiKey, Endpoint, HttpNode, Network, Nodes, Timeouts, Transport,
+    health::FAILURES_MAX,
 };
 use lucid_pay::journal::FileMedium;
 use lucid_pay::node::{Answer, NodeError, TronNode};
@@ -364,4 +365,51 @@ async fn transfer(sim: &Sim, node: &HttpNode) -> Vec<u8> {
     };
     let unsigned = Unsigned::build(&contract, frame).unwrap();
     unsigned.signed_once(&key(1).sign(&unsigned.txid))
+}
+
+/// A node behind TLS with a certificate of its own authority. Gives its URL and the authority.
+async fn behind_tls() -> (String, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let block = format!(
+                r#"{{"blockID":"{:064x}","block_header":{{"raw_data":{{"timestamp":7}}}}}}"#,
+                1
+            );
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", block.len());
+            let _ = stream.write_all((head + &block).as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (format!("https://localhost:{port}"), made.cert.pem())
+}
+
+#[tokio::test]
+async fn tls_trusts_the_given_authority_and_nobody_else() {
+    let (url, authority) = behind_tls().await;
+    let timeouts = Timeouts { connect: LONG, whole: LONG };
+    let node = |transport| {
+        let endpoint = Endpoint::new("n", &url, None, None).unwrap();
+        HttpNode::new(endpoint, Network::Private, transport)
+    };
+    let stranger = node(Transport::new(timeouts, b"").unwrap());
+    let error = stranger.head().await.unwrap_err();
+    assert!(error.to_string().contains("certificate is not trusted"), "{error}");
+    let trusted = node(Transport::new(timeouts, authority.as_bytes()).unwrap());
+    assert_eq!(trusted.head().await.unwrap().time, 7);
 }

@@ -8,6 +8,11 @@ use lucid_chain::ledger::ClosedSession;
 use lucid_chain::transaction::Kind;
 use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::cose;
+use lucid_pay::chain::multisig::{self, Proposal};
+use lucid_pay::payout::record::{self, Entry, Record};
+use lucid_pay::payout::types::{Request, Route};
+use lucid_pay::tron::transaction::{Frame, RefBlock, Unsigned};
+use lucid_pay::tron::{Address, Usdt};
 use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_store::{DataDir, Options};
@@ -56,6 +61,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     seeds.extend(of_the_chain(&sample));
     seeds.extend(of_the_device(&sample));
     seeds.extend(of_the_desktop());
+    seeds.extend(of_payments());
     seeds
 }
 
@@ -217,5 +223,78 @@ fn of_the_device(sample: &Sample) -> Vec<(&'static str, Vec<u8>)> {
     let mut bytes = Vec::new();
     lucid_store::export(&directory, &mut bytes).expect("an empty data directory is exported");
     seeds.push(("archive", bytes));
+    seeds
+}
+
+fn of_payments() -> Vec<(&'static str, Vec<u8>)> {
+    let someone = Address::from_evm([7; 20]);
+    let frame = Frame {
+        block: RefBlock { bytes: [1; 2], hash: [2; 8] },
+        timestamp: 1_760_000_000_000,
+        expiration: 1_760_000_600_000,
+        fee_limit: 30_000_000,
+        memo: b"memo".to_vec(),
+        permission_id: 2,
+    };
+    let share = multisig::share_account(someone, &[someone], 1).ok();
+    let unsigned = share.and_then(|share| Unsigned::build(&share, frame).ok());
+    let mut seeds = Vec::new();
+    if let Some(unsigned) = unsigned {
+        seeds.push(("pay_text", Proposal::new(unsigned.clone()).to_text().into_bytes()));
+        seeds.push(("pay_transaction", unsigned.bytes));
+    }
+    for text in [&someone.to_string(), "12.5", "0.000001", "m/44'/195'/0'/0/0"] {
+        seeds.push(("pay_text", text.into()));
+    }
+    for count in [16, 32] {
+        seeds.push(("pay_mnemonic", vec![7; count]));
+    }
+    let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon";
+    seeds.push(("pay_mnemonic", format!("{words} abandon about").into()));
+    for call in [
+        format!("transfer(address,uint256)\n{someone}\n5000000"),
+        "pay(string,bytes,bytes4,int8,bool)\nwords\n0x00ff\n01020304\n-128\ntrue".to_owned(),
+    ] {
+        seeds.push(("pay_abi", call.into()));
+    }
+    let topic = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+    let word = format!("{:0>64}", "07".repeat(20));
+    let receipt = format!(
+        r#"{{"id":"{topic}","fee":1,"blockNumber":2,"receipt":{{"result":"SUCCESS"}},"log":[{{"#
+    ) + &format!(
+        r#""address":"{}","topics":["{topic}","{word}","{word}"],"data":"{:064x}"}}]}}"#,
+        "07".repeat(20),
+        5
+    );
+    let block = format!(
+        r#"{{"blockID":"{}","block_header":{{"raw_data":{{"timestamp":1}}}}}}"#,
+        "00".repeat(32)
+    );
+    let code = r#"{"result":{"code":"CONTRACT_VALIDATE_ERROR","message":"6e6f"}}"#;
+    let busy = r#"{"result":false,"code":"SERVER_BUSY","message":"later","txid":""}"#;
+    for answer in [receipt.as_str(), block.as_str(), code, busy, "{}"] {
+        seeds.push(("pay_answer", answer.into()));
+    }
+    let request = Request {
+        payee: someone,
+        amount: Usdt::whole(5),
+        reason: "work".into(),
+        evidence: [3; 32],
+        route: Route::Direct,
+        credits: None,
+        requested_by: "ann".into(),
+        key: None,
+    };
+    let (payout, by) = (request.id(), "bob".to_owned());
+    let records = [
+        Record::Requested { request, batch: None, second: true },
+        Record::Approved { payout, by: by.clone() },
+        Record::Cancelled { payout, by, cause: "no".into() },
+    ];
+    let entries: Vec<Entry> = records.into_iter().map(|record| Entry { at: 1, record }).collect();
+    seeds.push(("pay_journal", [&[0][..], &record::encode(&entries)].concat()));
+    seeds.push(("pay_journal", vec![1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0]));
+    seeds.push(("pay_journal", [&[2, 0, 9, 1][..], b"one\0two\0three"].concat()));
+    seeds.push(("pay_journal", [&[2, 0, 60, 0][..], b"one\0two"].concat()));
     seeds
 }
