@@ -5,6 +5,7 @@
 //! next keyframe, so that what it gets can always be decoded.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct EncodedFrame {
     pub time_ns: i64,
     /// Whether it can be decoded without any before it.
     pub keyframe: bool,
+    /// Columns and rows that are shown of it.
+    pub size: (u16, u16),
     /// What a decoder needs first: an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15).
     pub config: Arc<[u8]>,
     /// The units of the picture, each with its length in 4 bytes before it.
@@ -93,7 +96,14 @@ impl Listener {
 /// Where a recording puts its encoded pictures; clones are the same place. Put into
 /// [`crate::StreamOptions::encoded`].
 #[derive(Clone, Default)]
-pub struct EncodedFeed(Arc<Mutex<Vec<Weak<Listener>>>>);
+pub struct EncodedFeed(Arc<Feed>);
+
+#[derive(Default)]
+struct Feed {
+    listeners: Mutex<Vec<Weak<Listener>>>,
+    /// Somebody waits for a keyframe.
+    wish: AtomicBool,
+}
 
 impl std::fmt::Debug for EncodedFeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,10 +113,22 @@ impl std::fmt::Debug for EncodedFeed {
 
 impl EncodedFeed {
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Listener>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens from the next keyframe on; none if there are [`LISTENERS_MAX`] already.
+    /// Asks for a keyframe soon. Sources that take pictures only when something changes take one
+    /// for it; others have keyframes often enough.
+    pub fn want_keyframe(&self) {
+        self.0.wish.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has asked for a keyframe since the last time.
+    pub(crate) fn take_wish(&self) -> bool {
+        self.0.wish.swap(false, Ordering::AcqRel)
+    }
+
+    /// Listens from the next keyframe on, which is asked for; none if there are
+    /// [`LISTENERS_MAX`] already.
     pub fn listen(&self) -> Option<EncodedFrames> {
         let mut listeners = self.lock();
         listeners.retain(|listener| listener.strong_count() > 0);
@@ -116,6 +138,7 @@ impl EncodedFeed {
         let listener = Arc::new(Listener::default());
         listener.lock().needs_keyframe = true;
         listeners.push(Arc::downgrade(&listener));
+        self.want_keyframe();
         Some(EncodedFrames(listener))
     }
 
@@ -134,6 +157,7 @@ impl EncodedFeed {
                 waiting.missed += waiting.frames.len() as u64;
                 waiting.frames.clear();
                 waiting.needs_keyframe = true;
+                self.want_keyframe();
             }
             if waiting.needs_keyframe && !frame.keyframe {
                 waiting.missed += 1;
@@ -181,7 +205,8 @@ mod tests {
     fn frame(time_ns: i64, keyframe: bool) -> EncodedFrame {
         let config = [1, 0x42, 0, 30, 0xff, 0xe1, 0, 2, 0x67, 0xaa, 1, 0, 1, 0x68];
         let data = [0, 0, 0, 2, 0x65, 0x88, 0, 0, 0, 1, 0x06];
-        EncodedFrame { time_ns, keyframe, config: config.as_slice().into(), data: data[..].into() }
+        let (config, data) = (config.as_slice().into(), data[..].into());
+        EncodedFrame { time_ns, keyframe, size: (64, 48), config, data }
     }
 
     fn times(frames: &EncodedFrames) -> Vec<i64> {
@@ -193,6 +218,7 @@ mod tests {
         let feed = EncodedFeed::default();
         feed.publish(|| panic!("nobody listens"));
         let frames = feed.listen().unwrap();
+        assert!(feed.take_wish() && !feed.take_wish());
         for time in 0..4 {
             feed.publish(|| frame(time, time == 2));
         }
@@ -202,6 +228,7 @@ mod tests {
             feed.publish(|| frame(time, time == 10 || time == 19));
         }
         assert_eq!((times(&frames), frames.missed()), (vec![19], 2 + 9));
+        assert!(feed.take_wish());
         drop(frames);
         feed.publish(|| panic!("nobody listens any more"));
         let all: Vec<_> = std::iter::from_fn(|| feed.listen()).take(100).collect();

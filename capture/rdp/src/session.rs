@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lucid_capture::encoded::EncodedFeed;
 use lucid_evidence::SessionId;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -73,6 +74,9 @@ pub struct RunningDesktop {
     pub files: Option<PathBuf>,
     /// Whether what is typed into it is likely a secret.
     pub secrecy: Arc<Secrecy>,
+    /// Where its recording puts the pictures it encodes, for clients that take H.264. Nobody
+    /// publishes there while it is not recorded.
+    pub encoded: EncodedFeed,
 }
 
 impl std::fmt::Debug for RunningDesktop {

@@ -13,6 +13,7 @@ use gstreamer_app::{AppSrc, AppSrcCallbacks, AppStreamType};
 use super::element::{chain, filter, make};
 use super::encode::{self, Picture};
 use super::tap::Shared;
+use crate::encoded::EncodedFeed;
 use crate::screen::{Cursor, Frame, Grabber, ScreenAddress, ScreenError};
 use crate::source::SourceError;
 
@@ -22,6 +23,9 @@ const MAX_FPS: u32 = 15;
 /// too long, so that fragments end in time and a crash costs no more than elsewhere.
 const STILL_INTERVAL: Duration = Duration::from_millis(750);
 
+/// Least time between two pictures that are asked to stand alone: whoever watches can ask, and they
+/// are larger than others.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the pointer is looked at while nothing else happens.
 const POINTER_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -45,8 +49,14 @@ pub(super) fn build(
         .stream_type(AppStreamType::Stream)
         .build();
     let for_errors = Arc::clone(shared);
-    let mut camera =
-        Camera { grabber, interval: Duration::from_secs(1) / fps, pointer: None, last: None };
+    let mut camera = Camera {
+        grabber,
+        interval: Duration::from_secs(1) / fps,
+        encoded: shared.options.encoded.clone(),
+        asked: None,
+        pointer: None,
+        last: None,
+    };
     let mut failed = false;
     source.set_callbacks(
         AppSrcCallbacks::builder()
@@ -81,6 +91,10 @@ struct Camera {
     grabber: Grabber,
     /// Least time between two pictures.
     interval: Duration,
+    /// Who else gets the encoded pictures, and may ask for one that stands alone.
+    encoded: Option<EncodedFeed>,
+    /// When it was last asked for.
+    asked: Option<Instant>,
     /// The pointer of the last picture.
     pointer: Option<Cursor>,
     /// When the last picture was taken.
@@ -91,6 +105,7 @@ impl Camera {
     /// Waits for the next picture's time and sends it on.
     fn shoot(&mut self, source: &AppSrc) -> Result<(), ScreenError> {
         let mut resized = false;
+        let mut wanted = false;
         let pointer = match self.last {
             None => self.grabber.cursor()?,
             Some(last) => {
@@ -102,7 +117,9 @@ impl Camera {
                     let damage = self.grabber.wait(left.min(POINTER_INTERVAL))?;
                     resized |= damage.resized;
                     let pointer = self.grabber.cursor()?;
-                    if !damage.is_empty() || pointer != self.pointer || left.is_zero() {
+                    wanted = self.is_keyframe_due();
+                    let changed = !damage.is_empty() || pointer != self.pointer;
+                    if changed || wanted || left.is_zero() {
                         break pointer;
                     }
                 }
@@ -118,10 +135,35 @@ impl Camera {
         }
         self.pointer = pointer;
         self.last = Some(Instant::now());
+        if wanted {
+            self.asked = self.last;
+            source.send_event(keyframe_event());
+        }
         // Refused only by a pipeline that is being stopped.
         let _ = source.push_buffer(gst::Buffer::from_mut_slice(pixels));
         Ok(())
     }
+}
+
+impl Camera {
+    /// Whether somebody asks for a picture that stands alone, and may have it.
+    fn is_keyframe_due(&self) -> bool {
+        let may = self.asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_INTERVAL);
+        may && self.encoded.as_ref().is_some_and(EncodedFeed::take_wish)
+    }
+}
+
+/// Has the encoder make the next picture one that stands alone.
+fn keyframe_event() -> gst::Event {
+    let none = gst::ClockTime::NONE;
+    let structure = gst::Structure::builder("GstForceKeyUnit")
+        .field("timestamp", none)
+        .field("stream-time", none)
+        .field("running-time", none)
+        .field("all-headers", true)
+        .field("count", 0u32)
+        .build();
+    gst::event::CustomDownstream::new(structure)
 }
 
 /// Caps of a frame; the rate varies.

@@ -197,11 +197,15 @@ fn video_caps() -> gst::Caps {
         .build()
 }
 
-/// The decoder configuration of H.264 pictures.
-fn avc_config(caps: &gst::CapsRef) -> Option<gst::buffer::MappedBuffer<gst::buffer::Readable>> {
+/// The decoder configuration and the size of H.264 pictures.
+fn avc_config(
+    caps: &gst::CapsRef,
+) -> Option<(gst::buffer::MappedBuffer<gst::buffer::Readable>, (u16, u16))> {
     let structure = caps.structure(0).filter(|s| s.name() == "video/x-h264")?;
     let config = structure.get::<gst::Buffer>("codec_data").ok()?;
-    config.into_mapped_buffer_readable().ok()
+    let side = |name| structure.get::<i32>(name).ok().and_then(|n| u16::try_from(n).ok());
+    let size = (side("width")?, side("height")?);
+    Some((config.into_mapped_buffer_readable().ok()?, size))
 }
 
 /// Caps of sound the muxer takes.
@@ -258,11 +262,12 @@ pub(super) fn video_tap(shared: &Arc<Shared>, options: TapOptions) -> gst::Eleme
                 }
                 state.pictures += 1;
                 if let Some(feed) = &shared.options.encoded
-                    && let Some(config) = caps.and_then(avc_config)
+                    && let Some((config, size)) = caps.and_then(avc_config)
                 {
                     feed.publish(|| EncodedFrame {
                         time_ns,
                         keyframe: sync,
+                        size,
                         config: config.as_slice().into(),
                         data: map.as_slice().into(),
                     });

@@ -46,6 +46,8 @@ impl Recordings {
         let mut options = StreamOptions::new(encoders);
         options.audio = false;
         options.screen_access = Access::Cookie(job.shown.cookie.clone());
+        // One run of the encoder serves the recording and the clients.
+        options.encoded = Some(job.shown.encoded.clone());
         (options.max_width, options.max_height, options.max_fps) = (SIDE_MAX, SIDE_MAX, FPS_MAX);
         let config = RecorderConfig {
             uri,

@@ -6,9 +6,10 @@ use lucid_evidence::event::{Event, Events};
 use lucid_rdp::credential::{Credential, split_login};
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::server::channels::chunk::Reassembly;
-use lucid_rdp::server::channels::dynamic::Dynamics;
+use lucid_rdp::server::channels::dynamic::{Dynamic, Dynamics};
 use lucid_rdp::server::clipboard::selection::{Kind, Kinds, News, Order};
 use lucid_rdp::server::clipboard::{Clipboard, Effect, content, uris};
+use lucid_rdp::server::graphics::{Graphics, Picture};
 use lucid_rdp::server::message::{Action, Message};
 use lucid_rdp::server::{display, input, message};
 
@@ -45,9 +46,15 @@ pub fn rdp_wire(data: &[u8]) {
             }
         }
         _ => {
-            let mut dynamics = Dynamics::default();
+            let mut dynamics = Dynamics::new(&Dynamic::ALL);
+            let mut graphics = Graphics::default();
             for message in pieces(data) {
                 let _ = dynamics.take(message);
+                let _ = graphics.take(message);
+                if graphics.has_room() {
+                    let picture = Picture { size: (64, 48), time_ms: 0, h264: message };
+                    graphics.show(picture).expect("a short picture can be said");
+                }
             }
             let _ = display::wanted(data);
         }

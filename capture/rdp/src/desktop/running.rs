@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lucid_capture::encoded::EncodedFeed;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::watch;
@@ -433,6 +434,7 @@ impl Keeper {
             height: side(height),
             files: Some(setup.places.transfers()),
             secrecy: Arc::new(Secrecy::of_user(user)),
+            encoded: EncodedFeed::default(),
         };
         *self.shared.life() = Some(Life { desktop, members: members.clone() });
         Ok(Started { server, session, session_members, members })

@@ -9,6 +9,7 @@ pub struct Counters {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     frames: AtomicU64,
+    frames_video: AtomicU64,
     frames_skipped: AtomicU64,
     encode_us: AtomicU64,
     encode_longest_us: AtomicU64,
@@ -24,6 +25,8 @@ pub struct Counted {
     pub bytes_out: u64,
     /// Pictures sent.
     pub frames: u64,
+    /// Those of them that the recording's encoder made.
+    pub frames_video: u64,
     /// Pictures not sent because the client was slow.
     pub frames_skipped: u64,
     /// Time spent on encoding pictures, all together, microseconds.
@@ -56,6 +59,12 @@ impl Counters {
         self.encode_longest_us.fetch_max(micros(encoding), Ordering::Relaxed);
     }
 
+    /// A picture of the recording's encoder was handed to the writer; `packing` is what that took.
+    pub fn frame_video(&self, packing: Duration) {
+        self.frames_video.fetch_add(1, Ordering::Relaxed);
+        self.frame(packing);
+    }
+
     /// A picture was due, and the client still had the one before.
     pub fn frame_skipped(&self) {
         self.frames_skipped.fetch_add(1, Ordering::Relaxed);
@@ -73,6 +82,7 @@ impl Counters {
             bytes_in: get(&self.bytes_in),
             bytes_out: get(&self.bytes_out),
             frames: get(&self.frames),
+            frames_video: get(&self.frames_video),
             frames_skipped: get(&self.frames_skipped),
             encode_us: get(&self.encode_us),
             encode_longest_us: get(&self.encode_longest_us),
@@ -123,8 +133,11 @@ mod tests {
         counters.received(7);
         counters.sent(100);
         counters.sent(23);
-        for ms in [5, 9, 2] {
-            counters.frame(Duration::from_millis(ms));
+        for (n, ms) in [5, 9, 2].into_iter().enumerate() {
+            match n {
+                1 => counters.frame_video(Duration::from_millis(ms)),
+                _ => counters.frame(Duration::from_millis(ms)),
+            }
             counters.round_trip(Duration::from_millis(ms));
         }
         counters.frame_skipped();
@@ -132,6 +145,7 @@ mod tests {
             bytes_in: 7,
             bytes_out: 123,
             frames: 3,
+            frames_video: 1,
             frames_skipped: 1,
             encode_us: 16_000,
             encode_longest_us: 9_000,

@@ -1,5 +1,9 @@
 //! One client that was let in: first the notice, then the desktop, until it leaves.
 
+mod shown;
+mod size;
+mod virtual_channels;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,13 +14,11 @@ use ironrdp_pdu::gcc::ClientEarlyCapabilityFlags;
 use tokio::io::{AsyncRead, split};
 use tokio::sync::watch;
 
-use super::activation::{Activation, ActivationError};
+use super::activation::Activation;
 use super::capabilities::{Accepted, accepted};
-use super::channels::chunk::ChunkError;
-use super::channels::dynamic::{self, Dynamic, DynamicError, Dynamics, Told};
+use super::channels::dynamic::{Dynamic, Dynamics};
 use super::channels::{Channels, Static};
 use super::clipboard::Effect;
-use super::display;
 use super::gate::{Gate, PointerUse};
 use super::hands::Hands;
 use super::handshake::Entered;
@@ -24,11 +26,11 @@ use super::input::Input;
 use super::keylog::Key;
 use super::message::{self, Message};
 use super::notice::{Answer, Notice};
-use super::outgoing::{self, Frame, Outbox};
-use super::picture::{Encoder, Part};
+use super::outgoing::{self, Outbox};
 use super::roundtrip::RoundTrip;
-use super::screen::{Screen, Wishes};
+use super::screen::Wishes;
 use super::sharing::{self, Sharing};
+use super::video::Video;
 use crate::event::EventKind;
 use crate::policy::Capability;
 use crate::session::{Admission, Ended, Order};
@@ -55,6 +57,9 @@ pub async fn serve(entered: Entered) {
     let answers = result
         .client_early_capability_flags
         .contains(ClientEarlyCapabilityFlags::SUPPORT_NET_CHAR_AUTODETECT);
+    let video = result
+        .client_early_capability_flags
+        .contains(ClientEarlyCapabilityFlags::SUPPORT_DYN_VC_GFX_PROTOCOL);
     let answering = result.message_channel_id.filter(|_| answers);
     let session = Session {
         gate: Gate::new(policy, admission.observer, 0),
@@ -67,9 +72,12 @@ pub async fn serve(entered: Entered) {
         shown: false,
         resized: watch::Sender::new(size),
         activity: Activity::Active(acceptor),
+        projected: None,
         size_wish: None,
         channels,
-        dynamics: Dynamics::default(),
+        dynamics: Dynamics::new(if video { &Dynamic::ALL } else { &Dynamic::PLAIN }),
+        video: Arc::default(),
+        video_due: false,
         sharing: None,
         round_trip: RoundTrip::new(result.user_channel_id, answering),
         ids: (result.user_channel_id, result.io_channel_id),
@@ -124,6 +132,11 @@ struct Session {
     size_wish: Option<((u16, u16), tokio::time::Instant)>,
     channels: Channels,
     dynamics: Dynamics,
+    video: Arc<Video>,
+    /// The activation for which video was begun.
+    projected: Option<u64>,
+    /// Video is to begin once everything said so far has gone to the writer.
+    video_due: bool,
     /// The clipboard, while the desktop is shown.
     sharing: Option<Sharing>,
     round_trip: RoundTrip,
@@ -161,6 +174,9 @@ impl Session {
                 if self.outbox.replies.send(reply).await.is_err() {
                     return self.end(Ended::Lost);
                 }
+            }
+            if std::mem::take(&mut self.video_due) {
+                self.project();
             }
             let settled = self.size_wish.map(|(_, since)| since + SIZE_SETTLES);
             let step = tokio::select! {
@@ -285,73 +301,6 @@ impl Session {
         }
     }
 
-    /// Shows the notice, and nothing else.
-    async fn ask(&mut self) -> Result<(), Ended> {
-        let bytes = self.notice_picture()?;
-        let frame = Frame { generation: self.outbox.generation.load(Ordering::Acquire), bytes };
-        self.outbox.frames.send(Ok(frame)).await.map_err(|_| Ended::Lost)?;
-        self.admission.events.record(EventKind::NoticeShown { text: self.notice.hash() });
-        Ok(())
-    }
-
-    fn notice_picture(&self) -> Result<Vec<u8>, Ended> {
-        let (width, height) = self.size();
-        let canvas = self.notice.draw(width, height);
-        let mut encoder = Encoder::new(self.accepted, width, height);
-        let mut out = Vec::new();
-        let all = Part { x: 0, y: 0, width, height };
-        encoder.append(&mut out, canvas.pixels(), &[all]).map_err(|error| {
-            tracing::warn!(%error, "notice cannot be shown");
-            Ended::NoDesktop
-        })?;
-        Ok(out)
-    }
-
-    /// Shows the desktop and lets input through.
-    fn show(&mut self) -> Result<(), Ended> {
-        if std::mem::replace(&mut self.shown, true) {
-            return Ok(());
-        }
-        if !self.admission.observer {
-            match Hands::connect(&self.admission.desktop, self.gate.policy()) {
-                Ok(hands) => self.hands = Some(hands),
-                Err(error) => {
-                    tracing::warn!(%error, "desktop lost");
-                    return Err(Ended::NoDesktop);
-                }
-            }
-            if self.channels.has(Static::Clipboard) {
-                let policy = self.admission.policy.borrow().clone();
-                let now_us = self.now_us();
-                self.sharing = Sharing::begin(&self.admission.desktop, policy, now_us);
-                self.limit_clipboard();
-                self.share(|_, _| sharing::greeting());
-            }
-        }
-        self.watch()
-    }
-
-    /// Begins to send the desktop's pictures.
-    fn watch(&self) -> Result<(), Ended> {
-        let screen = Screen {
-            desktop: self.admission.desktop.clone(),
-            accepted: self.accepted,
-            wishes: self.wishes.clone(),
-            frames: self.outbox.frames.clone(),
-            generation: self.outbox.generation.clone(),
-            resized: self.resized.clone(),
-            counters: self.admission.counters.clone(),
-        };
-        screen.start().map_err(|error| {
-            tracing::warn!(%error, "desktop cannot be shown");
-            Ended::NoDesktop
-        })
-    }
-
-    fn size(&self) -> (u16, u16) {
-        (self.admission.desktop.width, self.admission.desktop.height)
-    }
-
     fn take(&mut self, action: Action, bytes: &[u8]) -> Result<(), Ended> {
         match message::read(self.ids.1, action, bytes) {
             Message::Inputs(inputs) => {
@@ -413,139 +362,4 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Begins with the virtual channels that the client joined.
-    fn open_channels(&mut self) {
-        if self.channels.has(Static::Dynamic) {
-            let begin = Dynamics::begin().and_then(|message| self.say_dynamic(&message));
-            self.lament(begin);
-        }
-    }
-
-    fn channel(&mut self, id: u16, chunk: &[u8]) {
-        if let Some(time) = self.round_trip.answer(id, chunk, Instant::now()) {
-            self.admission.counters.round_trip(time);
-        }
-        let Some((channel, message)) = self.channels.take(id, chunk) else { return };
-        match (channel, message) {
-            (Static::Dynamic, Ok(message)) => {
-                let done = self.dynamic(&message);
-                self.lament(done);
-            }
-            (Static::Clipboard, Ok(message)) => self.share(|one, now_us| {
-                let taken = one.clipboard.take(&message, now_us);
-                taken.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "a message of the clipboard is dropped");
-                    Vec::new()
-                })
-            }),
-            (channel, Err(error)) => {
-                tracing::debug!(%error, "a message of a virtual channel is dropped");
-                if let (Static::Clipboard, ChunkError::Message { .. }) = (channel, error) {
-                    self.share(|one, now_us| one.clipboard.overlong(now_us));
-                }
-            }
-        }
-    }
-
-    /// What a client says wrongly in a dynamic channel harms nobody but itself.
-    fn lament(&self, done: Result<(), DynamicError>) {
-        if let Err(error) = done {
-            tracing::debug!(%error, "a message of a dynamic channel is dropped");
-        }
-    }
-
-    fn say_dynamic(&mut self, message: &[u8]) -> Result<(), DynamicError> {
-        let said = self.channels.append(&mut self.out, Static::Dynamic, message);
-        said.map_err(DynamicError::Encode)
-    }
-
-    fn say(&mut self, channel: Dynamic, message: &[u8]) -> Result<(), DynamicError> {
-        for fragment in dynamic::fragments(channel, message)? {
-            self.say_dynamic(&fragment)?;
-        }
-        Ok(())
-    }
-
-    fn dynamic(&mut self, message: &[u8]) -> Result<(), DynamicError> {
-        match self.dynamics.take(message)? {
-            Told::Create(requests) => {
-                for request in requests {
-                    self.say_dynamic(&request)?;
-                }
-            }
-            Told::Opened(Dynamic::Display) => {
-                self.say(Dynamic::Display, &display::capabilities())?
-            }
-            Told::Data(Dynamic::Display, message) => match display::wanted(&message) {
-                Ok(Some(size)) => self.size_wish = Some((size, tokio::time::Instant::now())),
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "a wish for another size is dropped"),
-            },
-            Told::Closed(_) | Told::Nothing => {}
-        }
-        Ok(())
-    }
-
-    /// Has the desktop take the size the client wants. Whoever watches it will see.
-    fn change_size(&mut self) {
-        let Some((size, _)) = self.size_wish.take() else { return };
-        if size == self.size() || !self.gate.other(Capability::Resize) {
-            return;
-        }
-        let desktop = self.admission.desktop.clone();
-        // The X server may hang; nobody waits for it.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = display::change(&desktop, size) {
-                tracing::warn!(%error, "a desktop keeps its size");
-            }
-        });
-    }
-
-    /// Activates the client anew when the desktop has another size.
-    fn follow_size(&mut self) -> Result<(), Ended> {
-        let size = *self.resized.borrow();
-        if size == self.size() {
-            return Ok(());
-        }
-        let acceptor = match std::mem::replace(&mut self.activity, Activity::Between) {
-            Activity::Active(acceptor) => acceptor,
-            // It is looked at again when the client is active.
-            changing => {
-                self.activity = changing;
-                return Ok(());
-            }
-        };
-        self.outbox.generation.fetch_add(1, Ordering::AcqRel);
-        let begun = Activation::begin(acceptor, self.ids, size, &mut self.out);
-        self.activity = Activity::Changing(begun.map_err(given_up)?, Instant::now());
-        Ok(())
-    }
-
-    fn activate(&mut self, message: &[u8]) -> Result<(), Ended> {
-        let Activity::Changing(activation, _) = &mut self.activity else { return Ok(()) };
-        let Some(result) = activation.take(message, &mut self.out).map_err(given_up)? else {
-            return Ok(());
-        };
-        let (width, height) = activation.size();
-        if let Activity::Changing(activation, _) =
-            std::mem::replace(&mut self.activity, Activity::Between)
-        {
-            self.activity = Activity::Active(activation.into_acceptor());
-        }
-        self.accepted = accepted(&result.capabilities);
-        (self.admission.desktop.width, self.admission.desktop.height) = (width, height);
-        let (width, height) = (width.into(), height.into());
-        self.admission.events.record(EventKind::Resized { width, height });
-        self.follow_size()?;
-        match self.activity {
-            Activity::Active(_) => self.watch(),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn given_up(error: ActivationError) -> Ended {
-    tracing::debug!(%error, "rdp client lost at a change of size");
-    Ended::Lost
 }

@@ -14,6 +14,7 @@ mod connection;
 pub mod display;
 pub mod fastpath;
 pub mod gate;
+pub mod graphics;
 mod hands;
 mod handshake;
 pub mod input;
@@ -26,6 +27,7 @@ pub mod picture;
 mod roundtrip;
 mod screen;
 mod sharing;
+mod video;
 mod waiting;
 pub mod xconnection;
 

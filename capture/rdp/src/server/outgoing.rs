@@ -85,6 +85,8 @@ pub async fn write<S: AsyncWrite>(
 ) -> (Ended, WriteHalf<S>) {
     loop {
         let bytes = tokio::select! {
+            // What was said before a picture was made goes before it.
+            biased;
             reply = outgoing.replies.recv() => match reply {
                 Some(bytes) => bytes,
                 None => return (Ended::LoggedOff, writer),

@@ -19,6 +19,7 @@ use super::capabilities::Accepted;
 use super::fastpath;
 use super::outgoing::{Frame, Frames};
 use super::picture::{Encoder, Part, PictureError, Pixels};
+use super::video::Video;
 use crate::monitor::Counters;
 use crate::session::RunningDesktop;
 
@@ -74,6 +75,8 @@ pub struct Screen {
     pub generation: Arc<AtomicU64>,
     /// Told when the desktop has another size than its client, and then no more frames come.
     pub resized: watch::Sender<(u16, u16)>,
+    /// While it is on, the client gets its pictures there, and from here the pointer alone.
+    pub video: Arc<Video>,
     /// Where frames are counted.
     pub counters: Arc<Counters>,
 }
@@ -126,12 +129,17 @@ impl Screen {
         let mut parts = vec![whole];
         let mut pointer = true;
         let mut sent = Instant::now();
+        let mut elsewhere = false;
         while self.is_wanted(generation) {
             if grabber.size() != (width, height) {
                 self.resized.send_replace(grabber.size());
                 return Ok(());
             }
-            if wishes.repaint.swap(false, Ordering::Relaxed) {
+            let before = std::mem::replace(&mut elsewhere, self.video.is_on());
+            let again = !elsewhere && wishes.repaint.swap(false, Ordering::Relaxed);
+            if elsewhere {
+                parts.clear();
+            } else if before || again {
                 parts = vec![whole];
             }
             let shown = !wishes.suppressed.load(Ordering::Relaxed);

@@ -7,3 +7,4 @@ mod entry;
 mod keys;
 mod size;
 mod stage;
+mod video;

@@ -4,9 +4,14 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lucid_capture::encoded::EncodedFeed;
+use lucid_capture::screen::Access;
+use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, probe_encoders};
 use lucid_evidence::SessionId;
 use lucid_rdp::controller::ClientId;
 use lucid_rdp::event::EventKind;
@@ -240,6 +245,7 @@ impl Stage {
                 width,
                 height,
                 secrecy: Arc::default(),
+                encoded: EncodedFeed::default(),
                 files: Some(files),
             },
             policy: watch::Sender::new(Arc::new(policy)),
@@ -290,6 +296,25 @@ impl Stage {
         self.client.press(args)
     }
 
+    /// Has the desktop recorded, and its pictures offered to clients.
+    pub fn record(&self) -> Recording {
+        let hardware = HardwareEncoder::None { reason: "it is a test".into() };
+        let mut options = StreamOptions::new(probe_encoders(&hardware, None).unwrap());
+        options.audio = false;
+        options.screen_access = Access::Cookie(self.gate.desktop.cookie.clone());
+        options.encoded = Some(self.gate.desktop.encoded.clone());
+        let uri = SourceUri::parse(&format!("screen://:{}", self.desktop.number)).unwrap();
+        let mut stream = lucid_capture::open(&uri, &options).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                stream.next(Duration::from_millis(100));
+            }
+        });
+        Recording { over, thread: Some(thread) }
+    }
+
     pub fn accept(&self) {
         until("the notice is accepted", || {
             self.press(&["key", "Return"]);
@@ -308,6 +333,19 @@ impl Stage {
         assert!(taken.unwrap().success());
         let read = Command::new("tesseract").arg(&picture).args(["stdout", "--psm", "6"]).output();
         String::from_utf8_lossy(&read.unwrap().stdout).into_owned()
+    }
+}
+
+/// A recording of which nothing is kept. Ends when dropped.
+pub struct Recording {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
     }
 }
 

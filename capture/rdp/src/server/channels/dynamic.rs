@@ -5,8 +5,8 @@
 
 use ironrdp_core::{DecodeError, EncodeError, decode, encode_vec};
 use ironrdp_dvc::pdu::{
-    CapabilitiesRequestPdu, CapsVersion, CreateRequestPdu, CreationStatus, DataFirstPdu, DataPdu,
-    DrdynvcClientPdu, DrdynvcDataPdu, DrdynvcServerPdu,
+    CapabilitiesRequestPdu, CapsVersion, ClosePdu, CreateRequestPdu, CreationStatus, DataFirstPdu,
+    DataPdu, DrdynvcClientPdu, DrdynvcDataPdu, DrdynvcServerPdu,
 };
 
 /// Most bytes of a message in one fragment; with its header it fits one chunk.
@@ -17,15 +17,20 @@ const FRAGMENT_BYTES: usize = DrdynvcDataPdu::MAX_DATA_SIZE;
 pub enum Dynamic {
     /// The client says which size it wants ([MS-RDPEDISP]).
     Display,
+    /// Pictures as video ([MS-RDPEGFX]).
+    Graphics,
 }
 
 impl Dynamic {
-    /// All that are offered.
-    pub const ALL: [Dynamic; 1] = [Dynamic::Display];
+    /// Those for a client that takes no video.
+    pub const PLAIN: [Dynamic; 1] = [Dynamic::Display];
+    /// All there are.
+    pub const ALL: [Dynamic; 2] = [Dynamic::Display, Dynamic::Graphics];
 
     fn name(self) -> &'static str {
         match self {
             Dynamic::Display => "Microsoft::Windows::RDS::DisplayControl",
+            Dynamic::Graphics => ironrdp_egfx::CHANNEL_NAME,
         }
     }
 
@@ -34,6 +39,8 @@ impl Dynamic {
         match self {
             // 16 bytes and 40 for each of 64 monitors.
             Dynamic::Display => 4 << 10,
+            // 12 bytes for each of the 5462 pictures that a client may offer to have kept.
+            Dynamic::Graphics => 68 << 10,
         }
     }
 
@@ -100,16 +107,24 @@ enum State {
         said: usize,
         data: Vec<u8>,
     },
+    /// The rest of a message that is not taken, bytes.
+    Passing(usize),
 }
 
 /// The dynamic channels of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dynamics {
+    offered: &'static [Dynamic],
     asked: bool,
     states: [State; Dynamic::ALL.len()],
 }
 
 impl Dynamics {
+    /// With these to be offered.
+    pub fn new(offered: &'static [Dynamic]) -> Self {
+        Dynamics { offered, asked: false, states: Default::default() }
+    }
+
     /// The first message to the client.
     ///
     /// # Errors
@@ -127,7 +142,7 @@ impl Dynamics {
         match decode(message).map_err(DynamicError::Decode)? {
             DrdynvcClientPdu::Capabilities(_) if !self.asked => {
                 self.asked = true;
-                let create = Dynamic::ALL.into_iter().map(|channel| {
+                let create = self.offered.iter().map(|channel| {
                     let request = CreateRequestPdu::new(channel.id(), channel.name().to_owned());
                     encode_vec(&DrdynvcServerPdu::Create(request)).map_err(DynamicError::Encode)
                 });
@@ -167,6 +182,13 @@ impl Dynamics {
                 *state = State::Closed;
                 return Err(DynamicError::NotOpen { id });
             }
+            (DrdynvcDataPdu::Data(next), State::Passing(left)) => {
+                match left.checked_sub(next.data().len()) {
+                    Some(0) | None => {}
+                    Some(left) => *state = State::Passing(left),
+                }
+                return Ok(Told::Nothing);
+            }
             (DrdynvcDataPdu::DataFirst(first), _) => {
                 let said = usize::try_from(first.length()).unwrap_or(usize::MAX);
                 (said, Vec::new(), first.into_data())
@@ -182,6 +204,9 @@ impl Dynamics {
         };
         let found = whole.len() + part.len();
         if said > limit || found > said {
+            if let Some(left @ 1..) = said.checked_sub(found) {
+                *state = State::Passing(left);
+            }
             return Err(DynamicError::Message { channel, said: said.max(found), limit });
         }
         whole.extend_from_slice(&part);
@@ -190,6 +215,17 @@ impl Dynamics {
         }
         *state = State::Within { said, data: whole };
         Ok(Told::Nothing)
+    }
+
+    /// Closes a channel, and gives the message that says so.
+    ///
+    /// # Errors
+    /// When the encoder refuses it.
+    pub fn close(&mut self, channel: Dynamic) -> Result<Vec<u8>, DynamicError> {
+        let (_, state) = self.state(channel.id())?;
+        *state = State::Closed;
+        let close = ClosePdu::new(channel.id());
+        encode_vec(&DrdynvcServerPdu::Close(close)).map_err(DynamicError::Encode)
     }
 
     /// Whether a channel is open.
@@ -220,7 +256,7 @@ pub fn fragments(channel: Dynamic, message: &[u8]) -> Result<Vec<Vec<u8>>, Dynam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ironrdp_dvc::pdu::{CapabilitiesResponsePdu, ClosePdu, CreateResponsePdu};
+    use ironrdp_dvc::pdu::{CapabilitiesResponsePdu, CreateResponsePdu};
     use proptest::prelude::*;
 
     fn said(pdu: DrdynvcClientPdu) -> Vec<u8> {
@@ -228,7 +264,7 @@ mod tests {
     }
 
     fn open() -> Dynamics {
-        let mut dynamics = Dynamics::default();
+        let mut dynamics = Dynamics::new(&Dynamic::ALL);
         let ready = CapabilitiesResponsePdu::new(CapsVersion::V1);
         let told = dynamics.take(&said(DrdynvcClientPdu::Capabilities(ready))).unwrap();
         assert!(matches!(told, Told::Create(all) if all.len() == Dynamic::ALL.len()));
@@ -269,12 +305,16 @@ mod tests {
 
     #[test]
     fn only_open_channels_take_data_and_no_more_than_their_limit() {
-        let mut closed = Dynamics::default();
+        let mut closed = Dynamics::new(&Dynamic::ALL);
         assert!(matches!(closed.take(&data(1, b"a")), Err(DynamicError::NotOpen { id: 1 })));
         let mut dynamics = open();
         assert!(matches!(dynamics.take(&data(99, b"a")), Err(DynamicError::NotOpen { id: 99 })));
         let long = first(1, 4097, b"a");
         assert!(matches!(dynamics.take(&long), Err(DynamicError::Message { said: 4097, .. })));
+        // Its rest is passed over.
+        for _ in 0..4 {
+            assert_eq!(dynamics.take(&data(1, &[1; 1024])).unwrap(), Told::Nothing);
+        }
         // More than was said.
         assert_eq!(dynamics.take(&first(1, 4, b"abc")).unwrap(), Told::Nothing);
         assert!(matches!(dynamics.take(&data(1, b"de")), Err(DynamicError::Message { .. })));
@@ -285,6 +325,9 @@ mod tests {
         let close = said(DrdynvcClientPdu::Close(ClosePdu::new(1)));
         assert_eq!(dynamics.take(&close).unwrap(), Told::Closed(Dynamic::Display));
         assert!(!dynamics.is_open(Dynamic::Display));
+        assert!(dynamics.is_open(Dynamic::Graphics));
+        dynamics.close(Dynamic::Graphics).unwrap();
+        assert!(matches!(dynamics.take(&data(2, b"a")), Err(DynamicError::NotOpen { id: 2 })));
         assert!(matches!(dynamics.take(&[]), Err(DynamicError::Decode(_))));
     }
 }

@@ -121,18 +121,38 @@ impl Channels {
         Some((one.channel, message))
     }
 
+    /// The way to the client over a channel that it joined.
+    pub fn carrier(&self, channel: Static) -> Option<Carrier> {
+        let one = self.joined.iter().find(|one| one.channel == channel)?;
+        Some(Carrier { user: self.user, id: one.id })
+    }
+
     /// Appends a message to `out` as the wire has it. Nothing, where the client did not join.
     ///
     /// # Errors
     /// When the encoder refuses, which it does for nothing this long.
     pub fn append(&self, out: &mut Vec<u8>, channel: Static, message: &[u8]) -> EncodeResult<()> {
-        let Some(one) = self.joined.iter().find(|one| one.channel == channel) else {
-            return Ok(());
-        };
+        self.carrier(channel).map_or(Ok(()), |carrier| carrier.append(out, message))
+    }
+}
+
+/// The way to a client over one channel, for those who do not read from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Carrier {
+    user: u16,
+    id: u16,
+}
+
+impl Carrier {
+    /// Appends a message to `out` as the wire has it.
+    ///
+    /// # Errors
+    /// When the encoder refuses, which it does for nothing this long.
+    pub fn append(self, out: &mut Vec<u8>, message: &[u8]) -> EncodeResult<()> {
         for chunk in chunk::chunks(message) {
             let indication = SendDataIndication {
                 initiator_id: self.user,
-                channel_id: one.id,
+                channel_id: self.id,
                 user_data: chunk.into(),
             };
             out.extend_from_slice(&encode_vec(&X224(indication))?);
