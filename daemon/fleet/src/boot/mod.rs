@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use slots::{Backend, Slots, Status};
 
@@ -28,7 +28,7 @@ use crate::disk::Disk;
 pub const FILE_BYTES_MAX: usize = 512;
 
 /// One of the two systems.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Slot {
     /// Partitions `boot-a` and `root-a`.
     A,
