@@ -9,6 +9,7 @@ mod payout;
 mod sandbox;
 mod serve;
 mod stake;
+mod units;
 mod wallet;
 
 use std::path::PathBuf;
@@ -80,6 +81,9 @@ enum Command {
     Serve,
     /// Shows every configuration key, its value and where it comes from
     Config,
+    /// Writes what systemd's unit needs for this configuration: a way to each node, nothing else
+    #[command(hide = true)]
+    Units(units::Options),
 }
 
 /// A command's surroundings.
@@ -167,6 +171,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Node(command) => node::run(&context, &command),
         Command::Doctor => doctor::run(&context),
         Command::Serve => serve::run(&context),
+        Command::Units(options) => units::run(&context.config, &options),
         Command::Config => {
             output::print(&context.loaded.to_toml())?;
             Ok(Exit::Success)

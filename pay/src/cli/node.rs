@@ -32,21 +32,36 @@ pub fn network(network: Network) -> client::Network {
     }
 }
 
-/// The client of a configuration's nodes.
-pub fn nodes(config: &Config, source: &Source) -> anyhow::Result<Nodes> {
-    let key = source.api_key(config.api_key_file.as_deref())?;
-    let key = key.map(|text| ApiKey::new(&text)).transpose()?;
+/// Connects as the configuration says: over the network, or through relays.
+pub fn transport(config: &Config, timeouts: Timeouts) -> anyhow::Result<Transport> {
+    let transport =
+        Transport::new(timeouts, b"").context("cannot set the client of the nodes up")?;
+    Ok(match &config.relays {
+        Some(directory) => transport.through(directory),
+        None => transport,
+    })
+}
+
+/// The nodes of a configuration; the network's public one if it names none.
+pub fn urls(config: &Config) -> Vec<NodeUrl> {
     let mut urls = config.nodes.clone();
     if let (true, Some(url)) = (urls.is_empty(), config.network.node()) {
         urls.push(NodeUrl { name: "trongrid".to_owned(), url: url.to_owned() });
     }
+    urls
+}
+
+/// The client of a configuration's nodes.
+pub fn nodes(config: &Config, source: &Source) -> anyhow::Result<Nodes> {
+    let key = source.api_key(config.api_key_file.as_deref())?;
+    let key = key.map(|text| ApiKey::new(&text)).transpose()?;
+    let urls = urls(config);
     if urls.is_empty() {
         let text = "no node is configured; set `node.urls`";
         return Err(coded(Exit::Config, text));
     }
     let connect = config.node_timeout.min(Duration::from_secs(5));
-    let transport = Transport::new(Timeouts { connect, whole: config.node_timeout }, b"")
-        .context("cannot set the client of the nodes up")?;
+    let transport = transport(config, Timeouts { connect, whole: config.node_timeout })?;
     let mut nodes = Vec::new();
     for NodeUrl { name, url } in &urls {
         let endpoint = Endpoint::new(name, url, None, key.clone())?;

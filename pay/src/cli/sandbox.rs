@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
-use lucid_pay::client::{Nodes, Timeouts, Transport};
+use lucid_pay::client::{Nodes, Timeouts};
 use lucid_pay::config::{Config, Network, NodeUrl};
 use lucid_pay::tron::Address;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub fn start(config: &Config) -> anyhow::Result<Running> {
             let text = "`sandbox.control` needs `node.urls`: where the simulator's API is";
             return Err(coded(Exit::Config, text));
         };
-        let state = super::block_on(ask(control, "state", &serde_json::Value::Null))?;
+        let state = super::block_on(ask(config, control, "state", &serde_json::Value::Null))?;
         let token = state["token"].as_str().map(str::to_owned);
         let token = token.or_else(|| config.token.map(|token| token.to_string()));
         let token = token.context("the simulator names no token")?;
@@ -130,20 +130,21 @@ pub fn nodes(context: &Context) -> anyhow::Result<Nodes> {
 }
 
 async fn ask(
+    config: &Config,
     control: &str,
     call: &str,
     body: &serde_json::Value,
 ) -> anyhow::Result<serde_json::Value> {
-    let transport = Transport::new(Timeouts::default(), b"")?;
+    let transport = node::transport(config, Timeouts::default())?;
     Ok(transport.control(&format!("{control}/sim/{call}"), body).await?)
 }
 
 /// Gives a new test wallet something to pay with.
-pub fn fund(running: &Running, address: Address) -> anyhow::Result<()> {
+pub fn fund(config: &Config, running: &Running, address: Address) -> anyhow::Result<()> {
     let gift = json!({
         "address": address.to_string(), "sun": GIFT_SUN, "usdt_micro": GIFT_USDT,
     });
-    super::block_on(ask(&running.simulator.control, "faucet", &gift))?;
+    super::block_on(ask(config, &running.simulator.control, "faucet", &gift))?;
     tracing::info!(%address, "the test wallet got 20000 TRX and 100000 test USDT");
     Ok(())
 }

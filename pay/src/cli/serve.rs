@@ -109,7 +109,7 @@ fn play(context: &Context, config: &mut Config) -> anyhow::Result<Running> {
         let name: Name = "sandbox".parse().map_err(WalletError::Record)?;
         let now_s = now_ms() / 1000;
         let made = wallets.create_wallet(name, WordCount::TwentyFour, now_s, &mut OsRandom)?;
-        sandbox::fund(&running, made.address)?;
+        sandbox::fund(config, &running, made.address)?;
     }
     Ok(running)
 }
@@ -147,7 +147,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         let (tasks, taken) = mpsc::channel(TASKS_MAX);
         let (stopper, stop) = watch::channel(false);
         let socket = config.socket();
-        let listener = gateway::bind(&socket)?;
+        let gateway::Listening { listener, own } = gateway::listen(&socket)?;
         let (poll, drain) = (config.poll, config.drain);
         let network = config.network;
         let account = paying.address;
@@ -187,7 +187,9 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         let exit = wait(payer, payer_stopper, stopper, gateway, drain).await;
         watching.abort();
         receiving.abort();
-        let _ = std::fs::remove_file(&socket);
+        if own {
+            let _ = std::fs::remove_file(&socket);
+        }
         drop(running);
         exit
     });

@@ -1,8 +1,10 @@
 //! One question to one node on HTTP: limits on time and size, TLS by rustls, and no redirects. What
 //! goes wrong is told without URL, headers or key.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -82,25 +84,70 @@ impl Default for Timeouts {
     }
 }
 
+/// Most relays a process connects through.
+const RELAYS_MAX: usize = 64;
+
 /// The HTTP client all nodes share.
 #[derive(Debug, Clone)]
 pub struct Transport {
     client: reqwest::Client,
+    tls: rustls::ClientConfig,
+    timeouts: Timeouts,
+    /// Where the relays' sockets are; `None` is the network.
+    relays: Option<Arc<Relays>>,
+}
+
+/// Unix sockets behind each of which is one host and port: all a process without network reaches.
+#[derive(Debug)]
+struct Relays {
+    directory: PathBuf,
+    clients: Mutex<BTreeMap<String, reqwest::Client>>,
+}
+
+/// `HOST:PORT` of a URL, which is also the name of its relay's socket.
+pub fn authority(url: &Url) -> Option<String> {
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
 
 impl Transport {
+    /// The same, but every connection goes to the unix socket `DIRECTORY/HOST:PORT`. TLS goes on to
+    /// be between this process and the node.
+    #[must_use]
+    pub fn through(self, directory: &Path) -> Self {
+        let relays = Relays { directory: directory.into(), clients: Mutex::default() };
+        Self { relays: Some(Arc::new(relays)), ..self }
+    }
+
+    /// What connects to the host of `url`.
+    fn client(&self, url: &Url) -> Result<reqwest::Client, AskError> {
+        let Some(relays) = &self.relays else { return Ok(self.client.clone()) };
+        let authority = authority(url).ok_or(AskError::Unreachable("its URL names no host"))?;
+        let mut clients = relays.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&authority) {
+            return Ok(client.clone());
+        }
+        if clients.len() >= RELAYS_MAX {
+            return Err(AskError::Unreachable("there are too many relays"));
+        }
+        let socket = relays.directory.join(&authority);
+        let client = builder(self.tls.clone(), self.timeouts).unix_socket(socket).build();
+        let client = client.map_err(|error| reason(&error))?;
+        clients.insert(authority, client.clone());
+        Ok(client)
+    }
+
     /// Asks the controls of the bundled simulator: `POST` with a body, `GET` without.
     ///
     /// # Errors
     /// [`AskError`].
     pub async fn control(&self, url: &str, body: &Value) -> Result<Value, AskError> {
+        let url = Url::parse(url).map_err(|_| AskError::Unreachable("its URL is none"))?;
+        let client = self.client(&url)?;
         let request = match body {
-            Value::Null => self.client.get(url),
-            body => self
-                .client
-                .post(url)
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.to_string()),
+            Value::Null => client.get(url),
+            body => {
+                client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_string())
+            }
         };
         let answer = request.send().await.map_err(|error| reason(&error))?;
         let status = answer.status();
@@ -130,18 +177,8 @@ impl Transport {
             .map_err(BuildError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.whole)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .http1_only()
-            .user_agent(concat!("lucid-pay/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(BuildError::Client)?;
-        Ok(Self { client })
+        let client = builder(tls.clone(), timeouts).build().map_err(BuildError::Client)?;
+        Ok(Self { client, tls, timeouts, relays: None })
     }
 
     /// Asks, and gives the JSON of the answer.
@@ -154,8 +191,9 @@ impl Transport {
         key: Option<&ApiKey>,
         body: &Value,
     ) -> Result<Value, AskError> {
+        let client = self.client(&url)?;
         let mut request =
-            self.client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_string());
+            client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_string());
         if let Some(key) = key {
             let value = key.header().map_err(|_| AskError::Unreachable("its key is no key"))?;
             request = request.header(KEY_HEADER, value);
@@ -172,6 +210,18 @@ impl Transport {
         }
         read(status, after_ms, &bytes)
     }
+}
+
+fn builder(tls: rustls::ClientConfig, timeouts: Timeouts) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(timeouts.connect)
+        .timeout(timeouts.whole)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .user_agent(concat!("lucid-pay/", env!("CARGO_PKG_VERSION")))
 }
 
 /// What went wrong, in our own words: reqwest's contain the URL.

@@ -16,6 +16,6 @@ mod nodes;
 mod read;
 
 pub use endpoint::{ApiKey, Endpoint, EndpointError, Network};
-pub use http::{ANSWER_BYTES_MAX, AskError, BuildError, Timeouts, Transport};
+pub use http::{ANSWER_BYTES_MAX, AskError, BuildError, Timeouts, Transport, authority};
 pub use node::{FEE_MARGIN_PERCENT, HttpNode};
 pub use nodes::{BEHIND_MS, CLOCK_OFF_MS, Disagreement, Nodes, Watch};

@@ -211,6 +211,15 @@ pub const KEYS: &[Key] = &[
         show: |config| path(config.api_key_file.as_ref()),
     },
     Key {
+        name: "node.relays",
+        help: "directory of unix sockets named HOST:PORT, one for each node; else the network",
+        set: |config, value| {
+            config.relays = Some(value.text()?.into());
+            Ok(())
+        },
+        show: |config| path(config.relays.as_ref()),
+    },
+    Key {
         name: "node.timeout_s",
         help: "seconds one call to a node may take",
         set: |config, value| {

@@ -84,6 +84,8 @@ pub struct Config {
     pub nodes: Vec<NodeUrl>,
     /// File with the API key of the nodes.
     pub api_key_file: Option<PathBuf>,
+    /// Directory of unix sockets, one for each node's host and port; without it the network.
+    pub relays: Option<PathBuf>,
     /// How long one call to a node may take.
     pub node_timeout: Duration,
     /// How long the process waits between two looks at the nodes.
@@ -140,6 +142,7 @@ impl Default for Config {
             users: Vec::new(),
             nodes: Vec::new(),
             api_key_file: None,
+            relays: None,
             node_timeout: Duration::from_secs(10),
             poll: Duration::from_secs(3),
             token: None,

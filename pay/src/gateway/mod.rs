@@ -11,7 +11,7 @@ mod socket;
 
 pub use desk::{Answer, Desk};
 pub use guard::{DRAIN_BYTES_MAX, Guard, Rate};
-pub use socket::{Peer, SocketError, bind};
+pub use socket::{Listening, Peer, SocketError, bind, listen};
 
 use lucid_pay_api::REQUEST_TIMEOUT;
 use std::future::Future;

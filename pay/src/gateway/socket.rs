@@ -2,6 +2,7 @@
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
+use listenfd::ListenFd;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -29,6 +30,32 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
+}
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub struct Listening {
+    /// Takes connections.
+    pub listener: UnixListener,
+    /// The file is ours to remove at the end; else systemd made it and keeps it.
+    pub own: bool,
+}
+
+/// The socket systemd listens on for this process (sd_listen_fds(3)), else one of its own at
+/// `path`.
+///
+/// # Errors
+/// When what systemd gave is no unix socket, or as [`bind`].
+pub fn listen(path: &Path) -> Result<Listening, SocketError> {
+    let failed = |source| SocketError::Io { path: path.to_owned(), source };
+    match ListenFd::from_env().take_unix_listener(0).map_err(failed)? {
+        Some(given) => {
+            given.set_nonblocking(true).map_err(failed)?;
+            let listener = UnixListener::from_std(given).map_err(failed)?;
+            Ok(Listening { listener, own: false })
+        }
+        None => Ok(Listening { listener: bind(path)?, own: true }),
+    }
 }
 
 /// Listens on `path`; the file a dead process left is replaced.
