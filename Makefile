@@ -27,11 +27,8 @@ export PATH := $(CARGO_TARGET_DIR)/tools/node_modules/.bin:$(HOME)/.cargo/bin:$(
 CARGO := cargo
 WEB   := daemon/web
 LUCID := $(CARGO_TARGET_DIR)/release/lucid
-PAY   := $(CARGO_TARGET_DIR)/release/lucid-pay
-# The simulated TRON node of the payment sandbox.
-TRON  := $(CARGO_TARGET_DIR)/release/tron-node
 
-.PHONY: help run build web test bench fuzz test-power install clean
+.PHONY: help run build web test bench fuzz test-power test-systemd install uninstall deb clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -61,8 +58,14 @@ test: ## Everything that must hold: format, lints, rules, docs, page, all tests
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO) test --locked --workspace
+	tests/systemd/units $(CARGO_TARGET_DIR)/debug
 	npm --prefix $(WEB) test
 	LUCID_BIN=$(CARGO_TARGET_DIR)/debug/lucid npm --prefix $(WEB) run e2e
+
+test-systemd: ## Boot a Debian with the package: units, watchdog, borders between users
+	@scripts/deps systemd
+	$(CARGO) build --locked --workspace --bins
+	tests/systemd/boot $(CARGO_TARGET_DIR)/debug
 
 test-power: ## Cut the power LUCID_POWER_CUTS times, kill the recording daemon LUCID_KILL_ROUNDS times
 	@scripts/deps power
@@ -81,15 +84,15 @@ bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler and tro
 	$(CARGO) test --locked --release -p lucid-pay --test journal_speed -- --nocapture
 	NODE_PATH=$(CARGO_TARGET_DIR)/tools/node_modules $(CARGO) bench --locked -p lucid-pay --bench signing
 
-install: build ## Install under $(DESTDIR)$(PREFIX)
-	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(LUCID) $(PAY) $(TRON)
-	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
-		"$(DESTDIR)$(PREFIX)/share/zsh/site-functions" \
-		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
-	$(LUCID) completions bash > "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucid"
-	$(LUCID) completions zsh > "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lucid"
-	$(LUCID) completions fish > "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lucid.fish"
-	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/lucid" README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT
+install: build ## Install under $(DESTDIR)$(PREFIX), units of systemd included
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install install $(CARGO_TARGET_DIR)/release
+
+uninstall: ## Remove what install put there; recordings, keys and settings stay
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install uninstall
+
+deb: build ## Make the Debian package in target/debian
+	@scripts/deps deb
+	scripts/deb $(CARGO_TARGET_DIR)/release $(CARGO_TARGET_DIR)/debian
 
 clean: ## Remove what was built (recordings are not touched)
 	$(CARGO) clean

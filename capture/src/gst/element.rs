@@ -61,8 +61,9 @@ fn package(element: &str) -> &'static str {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "h264parse" | "h265parse" | "openh264enc" | "voaacenc" => "gstreamer1.0-plugins-bad",
         "libcamerasrc" => "gstreamer1.0-libcamera",
+        "clockoverlay" => "gstreamer1.0-x",
         "appsink" | "decodebin" | "videoconvert" | "videoscale" | "videorate" | "audioconvert"
-        | "audioresample" | "videotestsrc" | "audiotestsrc" | "clockoverlay" | "opusenc" => {
+        | "audioresample" | "videotestsrc" | "audiotestsrc" | "opusenc" => {
             "gstreamer1.0-plugins-base"
         }
         "queue" | "capsfilter" | "filesrc" | "fakesink" => "libgstreamer1.0-0",
