@@ -28,10 +28,11 @@ CARGO := cargo
 WEB   := daemon/web
 LUCID := $(CARGO_TARGET_DIR)/release/lucid
 
-.PHONY: help run build web test bench fuzz test-power test-systemd install uninstall deb clean
+.PHONY: help run build web test bench fuzz test-power test-systemd install uninstall deb deb-arm64 \
+	deb-arm64-check image test-image clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## Build Lucid and start it; prints the address and the claim code
 	@scripts/deps run
@@ -93,6 +94,24 @@ uninstall: ## Remove what install put there; recordings, keys and settings stay
 deb: build ## Make the Debian package in target/debian
 	@scripts/deps deb
 	scripts/deb $(CARGO_TARGET_DIR)/release $(CARGO_TARGET_DIR)/debian
+
+deb-arm64: web ## Build the Debian package for arm64, in a Debian of its own
+	@scripts/deps image
+	image-build/deb-arm64
+
+deb-arm64-check: web ## Build it twice and compare the bytes
+	@scripts/deps image
+	image-build/deb-arm64 check
+
+image: deb-arm64 ## Make the image to flash, in target/image/out
+	image-build/image
+
+# Boots what `make image` makes; IMAGE_TEST_ARGS goes to tests/image/run.
+test-image: deb-arm64 ## Boot the image in QEMU: claim, record, verify, cut the power ten times
+	LUCID_IMAGE_RAW=1 image-build/image
+	$(CARGO) build --locked -p lucid
+	tests/image/run $(CARGO_TARGET_DIR)/image/out/lucid-*-rpi5.img $(CARGO_TARGET_DIR)/debug/lucid \
+		$(CARGO_TARGET_DIR)/image/test $(IMAGE_TEST_ARGS)
 
 clean: ## Remove what was built (recordings are not touched)
 	$(CARGO) clean
