@@ -6,8 +6,9 @@
 //! key to its bucket, or holds the record itself when it is small.
 //!
 //! Index entry, framed like every value: `0x00 | value`, or `0x01 | bucket be32 | value length
-//! be32`. A record is written to its bucket before the index names it, so an index entry without
-//! its record is damage and not an interrupted write.
+//! be32`. A record is written to its bucket before the index names it, and the engine recovers
+//! writes in their order, so an index entry without its record is damage and not an interrupted
+//! write; nothing needs to be atomic beyond one entry.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,7 +139,7 @@ impl Volume {
             index.push(Operation::Put(record.key, entry));
         }
         self.write_bucket(filling.bucket, &mut bucket)?;
-        self.engine.apply(DEFAULT_SPACE, index)?;
+        self.engine.apply_each(DEFAULT_SPACE, index)?;
         self.engine.sync()
     }
 
@@ -146,7 +147,7 @@ impl Volume {
         if records.is_empty() {
             return Ok(());
         }
-        self.engine.apply(bucket, std::mem::take(records))
+        self.engine.apply_each(bucket, std::mem::take(records))
     }
 
     fn damaged(&self, key: &[u8]) -> StoreError {

@@ -41,6 +41,15 @@ pub trait Engine: Send + Sync {
     /// When the engine cannot write.
     fn apply(&self, space: u32, operations: Vec<Operation>) -> Result<(), StoreError>;
 
+    /// Applies the operations one by one, in order: a crash may leave the first of them and not
+    /// the others. For engines whose atomic writes cost more.
+    ///
+    /// # Errors
+    /// When the engine cannot write; some of the operations may then be applied.
+    fn apply_each(&self, space: u32, operations: Vec<Operation>) -> Result<(), StoreError> {
+        self.apply(space, operations)
+    }
+
     /// At most `limit` pairs with `from <= key < to` (`None`: to the end), ascending or, with
     /// `back`, descending.
     ///

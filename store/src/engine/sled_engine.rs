@@ -8,7 +8,9 @@
 //!    snapshot of it durable, and a snapshot ahead of its log does not open.
 //! 4. A page larger than a quarter of a segment would go to `blobs/`, which sled never syncs.
 //!    Segment sizes are chosen so that no page gets there.
-//! 5. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
+//! 5. A batch ends the buffer being filled, twice, and each end is a write of its own with a
+//!    `sync_file_range`. Volumes need no batches and use [`Engine::apply_each`].
+//! 6. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -156,6 +158,19 @@ impl Engine for SledEngine {
             }
         }
         self.caught(|| tree.apply_batch(batch))
+    }
+
+    fn apply_each(&self, space: u32, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let Some(tree) = self.tree(space, true)? else { return Ok(()) };
+        self.caught(|| {
+            for operation in operations {
+                match operation {
+                    Operation::Put(key, value) => tree.insert(key, value)?,
+                    Operation::Delete(key) => tree.remove(key)?,
+                };
+            }
+            Ok(())
+        })
     }
 
     fn scan(
