@@ -22,7 +22,7 @@ pub(crate) const BUCKET_RECORDS_MAX: u32 = 8;
 /// Values up to this many bytes stay in the index.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes written between two syncs; with all overhead less than one segment of the engine.
-const STEP_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const STEP_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// How often a small record is rewritten as its leaf fills, at worst; for [`STEP_BYTES_MAX`].
 const INLINE_REWRITES: usize = 4;
 /// Index entries read at a time.
@@ -68,7 +68,7 @@ impl Ready {
     }
 
     /// Bytes this may add to the engine's log before the next sync.
-    fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         match &self.stored {
             Stored::Inline(entry) => (self.key.len() + entry.len()) * INLINE_REWRITES,
             Stored::Bucket(value) => {
@@ -112,6 +112,11 @@ impl Volume {
             step.push(record);
         }
         if step.is_empty() { Ok(()) } else { self.write(step) }
+    }
+
+    /// How far the engine's log reaches, in bytes, if it has one.
+    pub(crate) fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.engine.log_bytes()
     }
 
     fn write(&self, step: Vec<Ready>) -> Result<(), StoreError> {

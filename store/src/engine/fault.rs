@@ -147,6 +147,10 @@ impl Engine for FaultEngine {
         self.inner.spaces()
     }
 
+    fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.inner.log_bytes()
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         self.check_alive()?;
         match self.faults.take(|fault| *fault == Fault::SyncError) {

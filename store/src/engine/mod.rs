@@ -70,6 +70,15 @@ pub trait Engine: Send + Sync {
     /// When the engine cannot read.
     fn spaces(&self) -> Result<Vec<u32>, StoreError>;
 
+    /// How far the engine's log reaches in its file, in bytes, once it was synced; `None` when
+    /// there is no such file.
+    ///
+    /// # Errors
+    /// When the file cannot be asked.
+    fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     /// Returns when everything applied before survives a power cut.
     ///
     /// # Errors

@@ -26,8 +26,11 @@ use crate::{Pair, StoreError};
 
 /// Segment of a key-value database, in bytes: 17 of the largest values fit into a quarter of it.
 const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
-/// Segment of a volume, in bytes: a whole bucket fits into a quarter of it.
+/// Segment of a volume, in bytes: a whole bucket fits into a quarter of it, and what is written
+/// between two syncs into less than one.
 pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Name of the log in a database's directory.
+pub(crate) const LOG: &str = "db";
 /// sled's page cache for a key-value database, in bytes.
 const KEY_VALUE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's page cache for a volume, in bytes. It hardly matters: what bounds memory is the size of
@@ -77,7 +80,7 @@ impl SledEngine {
             }
             result => result?,
         };
-        let log_path = path.join("db");
+        let log_path = path.join(LOG);
         let log = File::open(&log_path).map_err(|e| StoreError::io("open", &log_path, e))?;
         let mut spaces = HashMap::new();
         for tree in db.tree_names() {
@@ -207,6 +210,11 @@ impl Engine for SledEngine {
         list.push(DEFAULT_SPACE);
         list.sort_unstable();
         Ok(list)
+    }
+
+    fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let length = self.log.metadata().map_err(|e| StoreError::io("look at", &self.path, e))?;
+        Ok(Some(length.len()))
     }
 
     fn sync(&self) -> Result<(), StoreError> {

@@ -3,13 +3,17 @@
 //! Text, so that it can be read without this program:
 //!
 //! ```text
-//! lucid-volume 1
+//! lucid-volume 2
 //! created <microseconds since 1970>
 //! records <number>
 //! stored <bytes of keys and values>
-//! file <name> <length> <BLAKE3 of each MiB, hex, separated by commas>
+//! file <name> <length> <CRC-32 of each MiB, hex, separated by commas>
 //! end <BLAKE3 of everything before this line, hex>
 //! ```
+//!
+//! Version 1 had BLAKE3 in place of CRC-32 and is still read. What is looked for here is rot and
+//! cut tails, in bytes that carry other sums already (every record a BLAKE3, every message of the
+//! engine a CRC-32); a second BLAKE3 over everything took a quarter of a second of a core a GiB.
 //!
 //! It is there for three things: size and age without opening the database; noticing bit rot also
 //! where no record is hit; and not handing a damaged log to the engine, which would cut the
@@ -24,14 +28,14 @@ use std::path::Path;
 
 use super::Altered;
 use crate::StoreError;
-use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, sync_dir};
+use crate::engine::sled_engine::{LOG, VOLUME_SEGMENT_BYTES, sync_dir};
 
 /// Name of the file in the volume's directory.
 pub(crate) const FILE: &str = "sealed";
 const UNFINISHED: &str = "sealed.new";
 /// What the file is called once the volume was found damaged and its files were copied.
 const FORMER: &str = "sealed-before-damage";
-/// Hashed at a time, in bytes.
+/// Summed up at a time, in bytes.
 const BLOCK_BYTES: usize = 1024 * 1024;
 /// Longest `sealed` file taken seriously, in bytes; one for a full volume has some 6 KiB.
 const SEAL_BYTES_MAX: u64 = 1024 * 1024;
@@ -44,21 +48,52 @@ pub(crate) struct Seal {
     pub(crate) created_us: u64,
     pub(crate) records: u64,
     pub(crate) bytes_stored: u64,
+    sum: Sum,
     files: BTreeMap<String, (u64, Vec<String>)>,
 }
 
-/// Hashes the files of a closed volume and puts the `sealed` file beside them, durably.
+/// What stands for a block of a file; the version of the `sealed` file says which.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    /// Version 1.
+    Blake3,
+    /// Version 2.
+    #[default]
+    Crc32,
+}
+
+impl Sum {
+    const HEADS: [(&str, Sum); 2] =
+        [("lucid-volume 1", Sum::Blake3), ("lucid-volume 2", Sum::Crc32)];
+
+    fn head(self) -> &'static str {
+        Self::HEADS.iter().find(|(_, sum)| *sum == self).map_or("", |(head, _)| head)
+    }
+
+    fn from_head(line: &str) -> Option<Sum> {
+        Self::HEADS.iter().find(|(head, _)| *head == line).map(|(_, sum)| *sum)
+    }
+
+    fn of(self, block: &[u8]) -> String {
+        match self {
+            Sum::Blake3 => blake3::hash(block).to_hex().to_string(),
+            Sum::Crc32 => format!("{:08x}", crc32fast::hash(block)),
+        }
+    }
+}
+
+/// Sums up the files of a closed volume and puts the `sealed` file beside them, durably.
 pub(crate) fn write(
     dir: &Path,
     created_us: u64,
     records: u64,
     bytes_stored: u64,
 ) -> Result<(), StoreError> {
-    let mut seal = Seal { created_us, records, bytes_stored, files: BTreeMap::new() };
+    let mut seal = Seal { created_us, records, bytes_stored, ..Seal::default() };
     for (name, length) in files(dir)? {
-        let mut hashes = Vec::new();
-        each_block(&dir.join(&name), 0, |_, hash| hashes.push(hash))?;
-        seal.files.insert(name, (length, hashes));
+        let mut sums = Vec::new();
+        each_block(&dir.join(&name), 0, seal.sum, |_, sum| sums.push(sum))?;
+        seal.files.insert(name, (length, sums));
     }
     let (new, path) = (dir.join(UNFINISHED), dir.join(FILE));
     let result = File::create(&new).and_then(|mut file| {
@@ -68,6 +103,25 @@ pub(crate) fn write(
     });
     result.map_err(|e| StoreError::io("write", &path, e))?;
     sync_dir(dir)
+}
+
+/// Tells the system that the log's pages will not be read soon.
+pub(crate) fn drop_from_cache(dir: &Path) {
+    if let Ok(log) = File::open(dir.join(LOG)) {
+        // Advice: nothing is lost when it is not taken.
+        let _ = rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+/// Makes the engine's log durable, if there is one, before the engine looks at it.
+pub(crate) fn sync_log(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(LOG);
+    match File::open(&path).and_then(|log| log.sync_data()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(StoreError::io("sync", &path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Renames the `sealed` file of a volume that is no longer what was sealed.
@@ -154,10 +208,10 @@ fn compare(dir: &Path, seal: &Seal, name: &str, first: u64) -> Result<Vec<(u64, 
     };
     let mut wrong = Vec::new();
     let mut seen = first;
-    each_block(&path, first, |block, hash| {
+    each_block(&path, first, seal.sum, |block, sum| {
         let offset = block * BLOCK_BYTES as u64;
         seen = block + 1;
-        if expected.get(block as usize) != Some(&hash) {
+        if expected.get(block as usize) != Some(&sum) {
             wrong.push((offset, (BLOCK_BYTES as u64).min(present.saturating_sub(offset))));
         }
     })?;
@@ -168,8 +222,13 @@ fn compare(dir: &Path, seal: &Seal, name: &str, first: u64) -> Result<Vec<(u64, 
     Ok(wrong)
 }
 
-/// Hashes a file block by block from block `first` on. An unreadable block counts as a wrong one.
-fn each_block(path: &Path, first: u64, mut see: impl FnMut(u64, String)) -> Result<(), StoreError> {
+/// Sums a file up block by block from block `first` on. An unreadable block counts as a wrong one.
+fn each_block(
+    path: &Path,
+    first: u64,
+    sum: Sum,
+    mut see: impl FnMut(u64, String),
+) -> Result<(), StoreError> {
     use std::os::unix::fs::FileExt;
     let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
     let length = file.metadata().map_err(|e| StoreError::io("look at", path, e))?.len();
@@ -179,7 +238,7 @@ fn each_block(path: &Path, first: u64, mut see: impl FnMut(u64, String)) -> Resu
         let offset = block * BLOCK_BYTES as u64;
         let part = &mut buffer[..(length - offset).min(BLOCK_BYTES as u64) as usize];
         match file.read_exact_at(part, offset) {
-            Ok(()) => see(block, blake3::hash(part).to_hex().to_string()),
+            Ok(()) => see(block, sum.of(part)),
             Err(_) => see(block, String::from("unreadable")),
         }
         block += 1;
@@ -206,12 +265,15 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<(String, u64)>, StoreError> {
 impl Seal {
     fn to_text(&self) -> String {
         let mut text = format!(
-            "lucid-volume 1\ncreated {}\nrecords {}\nstored {}\n",
-            self.created_us, self.records, self.bytes_stored
+            "{}\ncreated {}\nrecords {}\nstored {}\n",
+            self.sum.head(),
+            self.created_us,
+            self.records,
+            self.bytes_stored
         );
-        for (name, (length, hashes)) in &self.files {
+        for (name, (length, sums)) in &self.files {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "file {name} {length} {}", hashes.join(","));
+            let _ = writeln!(text, "file {name} {length} {}", sums.join(","));
         }
         let end = blake3::hash(text.as_bytes()).to_hex();
         let _ = writeln!(text, "end {end}");
@@ -225,10 +287,8 @@ impl Seal {
             return None;
         }
         let mut lines = body.lines();
-        if lines.next()? != "lucid-volume 1" {
-            return None;
-        }
-        let mut seal = Seal::default();
+        let sum = Sum::from_head(lines.next()?)?;
+        let mut seal = Seal { sum, ..Seal::default() };
         for line in lines {
             let (word, rest) = line.split_once(' ')?;
             match word {
@@ -239,8 +299,8 @@ impl Seal {
                     let mut parts = rest.splitn(3, ' ');
                     let name = parts.next()?.to_owned();
                     let length = parts.next()?.parse().ok()?;
-                    let hashes = parts.next()?.split(',').map(str::to_owned);
-                    seal.files.insert(name, (length, hashes.filter(|h| !h.is_empty()).collect()));
+                    let sums = parts.next()?.split(',').map(str::to_owned);
+                    seal.files.insert(name, (length, sums.filter(|sum| !sum.is_empty()).collect()));
                 }
                 _ => return None,
             }
@@ -255,7 +315,7 @@ mod tests {
 
     #[test]
     fn text_round_trip_and_any_change_is_refused() {
-        let mut seal = Seal { created_us: 5, records: 2, bytes_stored: 9, files: BTreeMap::new() };
+        let mut seal = Seal { created_us: 5, records: 2, bytes_stored: 9, ..Seal::default() };
         seal.files.insert("db".into(), (3, vec!["aa".into(), "bb".into()]));
         seal.files.insert("empty".into(), (0, vec![]));
         let text = seal.to_text();
@@ -267,6 +327,22 @@ mod tests {
             assert_eq!(Seal::from_text(&changed), None, "byte {at}");
             assert_eq!(Seal::from_text(&text[..at]), None, "length {at}");
         }
+    }
+
+    #[test]
+    fn a_seal_of_version_1_is_still_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("db"), b"what was sealed").unwrap();
+        let mut seal = Seal { sum: Sum::Blake3, ..Seal::default() };
+        let sum = blake3::hash(b"what was sealed").to_hex().to_string();
+        seal.files.insert("db".into(), (15, vec![sum]));
+        let text = seal.to_text();
+        assert!(text.starts_with("lucid-volume 1\n"), "{text}");
+        fs::write(dir.path().join(FILE), text).unwrap();
+        assert_eq!(altered(dir.path()).unwrap(), vec![]);
+        fs::write(dir.path().join("db"), b"what was zealed").unwrap();
+        let all = Altered { file: "db".into(), offset: 0, length: 15 };
+        assert_eq!(altered(dir.path()).unwrap(), vec![all]);
     }
 
     #[test]

@@ -7,16 +7,18 @@ use std::thread::{Builder, JoinHandle};
 use super::{Incident, Shared, VolumeId, VolumeInfo, lock, now_us, seal};
 use crate::StoreError;
 use crate::engine::Use;
-use crate::volume::{Ready, Volume};
+use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, sync_files};
+use crate::volume::{Ready, STEP_BYTES_MAX, Volume};
 
-/// Bytes gathered from waiting appends into one commit. More would not be faster, and the first
-/// to ask would wait longer.
-const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Volumes waiting to be sealed; a writer that is faster than that waits.
 const SEAL_QUEUE_MAX: usize = 1;
 
 /// Openings granted to the engine to come to rest before a volume is sealed; two are the rule.
 const REST_OPENINGS_MAX: u32 = 6;
+
+/// A volume filled faster than this, in microseconds, is part of bulk writing: nobody plays it
+/// back just now, and its pages serve the next volume better than fresh ones from the system.
+const BULK_FILL_US: u64 = 2_000_000;
 
 /// What callers ask of the writer.
 pub(super) enum Command {
@@ -37,6 +39,8 @@ struct Writer {
     seals: SyncSender<Closing>,
     /// The current volume and the bytes stored in it.
     current: Option<(VolumeId, u64)>,
+    /// Bytes that the current volume's log still takes, when it has one.
+    room: Option<u64>,
     next: VolumeId,
     /// The current volume is a copy of one elsewhere and takes what that held, however much.
     copying: bool,
@@ -61,7 +65,8 @@ pub(super) fn start(
         .spawn(move || run_sealer(&sealing, unsealed, &to_seal))
         .map_err(&no_thread)?;
     let next = current.map_or(next, |(id, _)| VolumeId(next.0.max(id.0 + 1)));
-    let mut writer = Writer { shared, queue, seals, current, next, copying: false };
+    let mut writer = Writer { shared, queue, seals, current, room: None, next, copying: false };
+    writer.measure();
     Builder::new()
         .name("store-write".into())
         .spawn(move || {
@@ -91,11 +96,18 @@ impl Writer {
                 }
                 Command::Append { mut records, reply } => {
                     let mut replies = vec![reply];
-                    let mut bytes: usize = records.iter().map(Ready::bytes).sum();
-                    while bytes < COMMIT_BYTES_MAX {
+                    let mut cost: usize = records.iter().map(Ready::cost).sum();
+                    if self.room.is_some_and(|room| cost as u64 > room) {
+                        self.seal(None);
+                    }
+                    let room = self.room.map_or(usize::MAX, |room| room as usize);
+                    let most = STEP_BYTES_MAX.min(room);
+                    while cost < most {
                         match self.queue.try_recv() {
-                            Ok(Command::Append { records: more, reply }) => {
-                                bytes += more.iter().map(Ready::bytes).sum::<usize>();
+                            Ok(Command::Append { records: more, reply })
+                                if cost + more.iter().map(Ready::cost).sum::<usize>() <= most =>
+                            {
+                                cost += more.iter().map(Ready::cost).sum::<usize>();
                                 records.extend(more);
                                 replies.push(reply);
                             }
@@ -106,6 +118,7 @@ impl Writer {
                             Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                         }
                     }
+                    let bytes: usize = records.iter().map(Ready::bytes).sum();
                     let result = self.commit(records, bytes as u64);
                     for reply in replies {
                         // A caller that stopped waiting has nothing to be told.
@@ -140,10 +153,26 @@ impl Writer {
         let stored = stored + bytes;
         self.current = Some((volume, stored));
         self.shared.update_info(volume, |info| info.bytes_stored = stored);
+        self.measure();
         if !self.copying && stored >= self.shared.settings.volume_bytes {
             self.seal(None);
         }
         Ok(volume)
+    }
+
+    /// Notes how much room the current volume has. A volume ends where a segment of its log ends,
+    /// as nearly as the appends allow: what is left of the last segment is filled with zeros.
+    fn measure(&mut self) {
+        let segment = VOLUME_SEGMENT_BYTES as u64;
+        let whole = self.shared.settings.volume_bytes / segment * segment;
+        let log = match self.current {
+            Some((volume, stored)) if stored > 0 && whole > 0 && !self.copying => {
+                // An error comes up again with the next append.
+                self.shared.with(volume, Volume::log_bytes).ok().flatten()
+            }
+            _ => None,
+        };
+        self.room = log.map(|log| whole.saturating_sub(log));
     }
 
     fn begin(&mut self, volume: VolumeId, created_us: u64) -> Result<(), StoreError> {
@@ -162,6 +191,7 @@ impl Writer {
     /// Hands the current volume to the sealer; `reply` hears when it is sealed.
     fn seal(&mut self, reply: Option<SyncSender<Result<(), StoreError>>>) {
         self.copying = false;
+        self.room = None;
         let volume = self.current.take().map(|(volume, _)| volume);
         // The sealer outlives the writer, unless it panicked; then the next start seals, and
         // whoever waits for the reply learns that the store is closed.
@@ -196,10 +226,12 @@ impl Shared {
         lock(&self.open).retain(|id| *id != volume);
         // Opened until the engine leaves its files as they are: it writes a snapshot when it opens,
         // merges small leaves when they are walked, and after a power cut clears the log's tail.
+        // The log is durable before, and all of it after; in between nothing is promised.
+        seal::sync_log(&dir)?;
         let mut before = None;
         let (mut records, mut bytes_stored) = (0, 0);
         for _ in 0..REST_OPENINGS_MAX {
-            let engine = self.opener.open(&dir, &Self::name(volume), Use::Volume)?;
+            let engine = self.opener.open(&dir, &Self::name(volume), Use::SealedVolume)?;
             let rested = Volume::new(Self::name(volume), engine)?;
             (records, bytes_stored) = rested.totals()?;
             drop(rested);
@@ -209,9 +241,13 @@ impl Shared {
             }
             before = Some(files);
         }
+        sync_files(&dir)?;
         let known = lock(&slot.facts).info.clone();
         let created_us = known.map_or_else(now_us, |info| info.created_us);
         seal::write(&dir, created_us, records, bytes_stored)?;
+        if now_us().saturating_sub(created_us) < BULK_FILL_US {
+            seal::drop_from_cache(&dir);
+        }
         let bytes_on_disk = seal::bytes_on_disk(&dir);
         lock(&slot.facts).info =
             Some(VolumeInfo { id: volume, sealed: true, bytes_on_disk, bytes_stored, created_us });
