@@ -21,9 +21,12 @@ use crate::{Pair, StoreError, frame};
 pub(crate) const BUCKET_RECORDS_MAX: u32 = 8;
 /// Values up to this many bytes stay in the index.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
-/// Bytes written between two syncs; with all overhead less than one segment of the engine.
-pub(crate) const STEP_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// How often a small record is rewritten as its leaf fills, at worst; for [`STEP_BYTES_MAX`].
+/// Bytes that may be written and not yet synced; with all overhead less than one segment of the
+/// engine.
+pub(crate) const UNSYNCED_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Bytes synced at a time: while one step is synced, the next is written.
+pub(crate) const STEP_BYTES_MAX: usize = UNSYNCED_BYTES_MAX / 2;
+/// How often a small record is rewritten as its leaf fills, at worst; for [`Ready::cost`].
 const INLINE_REWRITES: usize = 4;
 /// Index entries read at a time.
 const SCAN_STEP_ENTRIES: usize = 256;
@@ -99,19 +102,26 @@ impl Volume {
         Ok(Volume { name, engine, filling })
     }
 
-    /// Writes records; durable on return. After an error the volume must be closed.
-    pub(crate) fn append(&self, records: Vec<Ready>) -> Result<(), StoreError> {
-        let mut step = Vec::new();
-        let mut cost = 0;
+    /// Divides records into what is written and synced together, each with its [`Ready::cost`]; at
+    /// least one step, if only to be told that it is durable.
+    pub(crate) fn steps(records: Vec<Ready>) -> Vec<(Vec<Ready>, usize)> {
+        let mut steps: Vec<(Vec<Ready>, usize)> = vec![(Vec::new(), 0)];
         for record in records {
-            if cost + record.cost() > STEP_BYTES_MAX && !step.is_empty() {
-                self.write(std::mem::take(&mut step))?;
-                cost = 0;
+            let more = record.cost();
+            match steps.last_mut() {
+                Some((step, cost)) if step.is_empty() || *cost + more <= STEP_BYTES_MAX => {
+                    step.push(record);
+                    *cost += more;
+                }
+                _ => steps.push((vec![record], more)),
             }
-            cost += record.cost();
-            step.push(record);
         }
-        if step.is_empty() { Ok(()) } else { self.write(step) }
+        steps
+    }
+
+    /// Makes durable what was written before. After an error the volume must be closed.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.engine.sync()
     }
 
     /// How far the engine's log reaches, in bytes, if it has one.
@@ -119,7 +129,10 @@ impl Volume {
         self.engine.log_bytes()
     }
 
-    fn write(&self, step: Vec<Ready>) -> Result<(), StoreError> {
+    /// Writes records, durable after the next [`Volume::sync`]; of records not synced yet there
+    /// are at most [`UNSYNCED_BYTES_MAX`], or a single one. After an error the volume must be
+    /// closed.
+    pub(crate) fn write(&self, step: Vec<Ready>) -> Result<(), StoreError> {
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut index = Vec::with_capacity(step.len());
         let mut bucket = Vec::new();
@@ -144,8 +157,7 @@ impl Volume {
             index.push(Operation::Put(record.key, entry));
         }
         self.write_bucket(filling.bucket, &mut bucket)?;
-        self.engine.apply_each(DEFAULT_SPACE, index)?;
-        self.engine.sync()
+        self.engine.apply_each(DEFAULT_SPACE, index)
     }
 
     fn write_bucket(&self, bucket: u32, records: &mut Vec<Operation>) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@
 
 pub(crate) mod retire;
 pub(crate) mod seal;
+mod syncing;
 mod table;
 mod writer;
 

@@ -1,9 +1,11 @@
-//! The one thread that writes, and the one that seals behind it.
+//! The one thread that writes, and the one that seals behind it. What is written is made durable
+//! by a third one, in `syncing`.
 
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::syncing::{Reply, Syncing, Written};
 use super::{Incident, Shared, VolumeId, VolumeInfo, lock, now_us, seal};
 use crate::StoreError;
 use crate::engine::Use;
@@ -23,7 +25,7 @@ const BULK_FILL_US: u64 = 2_000_000;
 /// What callers ask of the writer.
 pub(super) enum Command {
     /// Store these and say where.
-    Append { records: Vec<Ready>, reply: SyncSender<Result<VolumeId, StoreError>> },
+    Append { records: Vec<Ready>, reply: Reply },
     /// Begin a new volume with the next append.
     Seal { reply: SyncSender<Result<(), StoreError>> },
     /// Begin a volume with this number and age, and fill no other until it is sealed by command.
@@ -36,6 +38,7 @@ type Closing = (Option<VolumeId>, Option<SyncSender<Result<(), StoreError>>>);
 struct Writer {
     shared: Arc<Shared>,
     queue: Receiver<Command>,
+    syncing: Syncing,
     seals: SyncSender<Closing>,
     /// The current volume and the bytes stored in it.
     current: Option<(VolumeId, u64)>,
@@ -65,7 +68,9 @@ pub(super) fn start(
         .spawn(move || run_sealer(&sealing, unsealed, &to_seal))
         .map_err(&no_thread)?;
     let next = current.map_or(next, |(id, _)| VolumeId(next.0.max(id.0 + 1)));
-    let mut writer = Writer { shared, queue, seals, current, room: None, next, copying: false };
+    let syncing = Syncing::start(shared.clone())?;
+    let mut writer =
+        Writer { shared, queue, syncing, seals, current, room: None, next, copying: false };
     writer.measure();
     Builder::new()
         .name("store-write".into())
@@ -97,9 +102,7 @@ impl Writer {
                 Command::Append { mut records, reply } => {
                     let mut replies = vec![reply];
                     let mut cost: usize = records.iter().map(Ready::cost).sum();
-                    if self.room.is_some_and(|room| cost as u64 > room) {
-                        self.seal(None);
-                    }
+                    self.make_room(cost as u64);
                     let room = self.room.map_or(usize::MAX, |room| room as usize);
                     let most = STEP_BYTES_MAX.min(room);
                     while cost < most {
@@ -119,45 +122,95 @@ impl Writer {
                         }
                     }
                     let bytes: usize = records.iter().map(Ready::bytes).sum();
-                    let result = self.commit(records, bytes as u64);
-                    for reply in replies {
-                        // A caller that stopped waiting has nothing to be told.
-                        let _ = reply.send(result.clone());
-                    }
+                    self.commit(records, bytes as u64, replies);
                 }
             }
         }
     }
 
-    fn commit(&mut self, records: Vec<Ready>, bytes: u64) -> Result<VolumeId, StoreError> {
-        self.shared.room().check(bytes)?;
-        let (volume, stored) = match self.current {
-            Some(current) => current,
-            None => {
-                self.shared.create(self.next)?;
-                let volume = self.next;
-                self.next = VolumeId(volume.0 + 1);
-                self.current = Some((volume, 0));
-                (volume, 0)
+    /// Writes records; whoever waits for them hears of it once they are durable.
+    fn commit(&mut self, records: Vec<Ready>, bytes: u64, replies: Vec<Reply>) {
+        if let Err((error, replies)) = self.write(records, bytes, replies) {
+            for reply in replies {
+                // A caller that stopped waiting has nothing to be told.
+                let _ = reply.send(Err(error.clone()));
             }
-        };
-        if let Err(error) = self.shared.with(volume, |open| open.append(records)) {
-            // After a failed write the engine is in an unknown state: go on in a fresh volume, and
-            // let a reader that comes before the sealer open this one anew.
-            self.shared.close(volume);
-            let what = format!("volume was closed early: {error}");
-            self.shared.report(Incident { volume, what, quarantined: None });
-            self.seal(None);
-            return Err(error);
         }
+    }
+
+    fn write(
+        &mut self,
+        records: Vec<Ready>,
+        bytes: u64,
+        replies: Vec<Reply>,
+    ) -> Result<(), (StoreError, Vec<Reply>)> {
+        let (volume, stored) = match self.volume_for(bytes) {
+            Ok(current) => current,
+            Err(error) => return Err((error, replies)),
+        };
+        let mut steps = Volume::steps(records).into_iter().peekable();
+        let mut replies = Some(replies);
         let stored = stored + bytes;
-        self.current = Some((volume, stored));
-        self.shared.update_info(volume, |info| info.bytes_stored = stored);
+        while let Some((step, cost)) = steps.next() {
+            self.syncing.wait_for_room(cost);
+            let written = match self.syncing.failure(volume) {
+                Some(error) => Err(error),
+                None => self.shared.with(volume, |open| open.write(step)),
+            };
+            if let Err(error) = written {
+                self.give_up(volume, &error);
+                return Err((error, replies.unwrap_or_default()));
+            }
+            // The last step answers for those before it: a volume that fails once fails for good.
+            let answers = if steps.peek().is_none() { replies.take() } else { None };
+            if answers.is_some() {
+                self.current = Some((volume, stored));
+                self.shared.update_info(volume, |info| info.bytes_stored = stored);
+            }
+            self.syncing.sync(Written { volume, cost, replies: answers.unwrap_or_default() });
+        }
         self.measure();
         if !self.copying && stored >= self.shared.settings.volume_bytes {
             self.seal(None);
         }
-        Ok(volume)
+        Ok(())
+    }
+
+    /// The current volume, or a new one.
+    fn volume_for(&mut self, bytes: u64) -> Result<(VolumeId, u64), StoreError> {
+        self.shared.room().check(bytes)?;
+        if let Some(current) = self.current {
+            match self.syncing.failure(current.0) {
+                None => return Ok(current),
+                Some(error) => self.give_up(current.0, &error),
+            }
+        }
+        let volume = self.next;
+        self.shared.create(volume)?;
+        self.next = VolumeId(volume.0 + 1);
+        self.current = Some((volume, 0));
+        Ok((volume, 0))
+    }
+
+    /// After a failed write the engine is in an unknown state: goes on in a fresh volume.
+    fn give_up(&mut self, volume: VolumeId, error: &StoreError) {
+        self.syncing.drain();
+        if self.syncing.failure(volume).is_none() {
+            self.shared.fail(volume, error);
+        }
+        self.seal(None);
+    }
+
+    /// Ends the current volume when an append of this cost has no room in it.
+    fn make_room(&mut self, cost: u64) {
+        if self.room.is_some_and(|room| cost > room) {
+            // What is not synced yet counts twice in the estimate; the end is worth a wait.
+            self.syncing.drain();
+            self.measure();
+            if self.room.is_some_and(|room| cost > room) {
+                self.seal(None);
+            }
+        }
     }
 
     /// Notes how much room the current volume has. A volume ends where a segment of its log ends,
@@ -172,7 +225,9 @@ impl Writer {
             }
             _ => None,
         };
-        self.room = log.map(|log| whole.saturating_sub(log));
+        // Some of what is not synced yet may not be in the file yet.
+        let unsynced = self.syncing.unsynced_bytes() as u64;
+        self.room = log.map(|log| whole.saturating_sub(log + unsynced));
     }
 
     fn begin(&mut self, volume: VolumeId, created_us: u64) -> Result<(), StoreError> {
@@ -192,6 +247,7 @@ impl Writer {
     fn seal(&mut self, reply: Option<SyncSender<Result<(), StoreError>>>) {
         self.copying = false;
         self.room = None;
+        self.syncing.drain();
         let volume = self.current.take().map(|(volume, _)| volume);
         // The sealer outlives the writer, unless it panicked; then the next start seals, and
         // whoever waits for the reply learns that the store is closed.
@@ -214,6 +270,14 @@ fn run_sealer(shared: &Shared, unsealed: Vec<VolumeId>, queue: &Receiver<Closing
 }
 
 impl Shared {
+    /// Closes a volume that could not be written, so that a reader that comes before the sealer
+    /// opens it anew, and keeps why.
+    pub(super) fn fail(&self, volume: VolumeId, error: &StoreError) {
+        self.close(volume);
+        let what = format!("volume was closed early: {error}");
+        self.report(Incident { volume, what, quarantined: None });
+    }
+
     /// Closes a volume for good. Readers wait meanwhile, some tens of milliseconds.
     fn seal(&self, volume: VolumeId) -> Result<(), StoreError> {
         let slot = self.slot(volume)?;
