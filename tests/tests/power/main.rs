@@ -32,6 +32,8 @@ const CUTS: u64 = 20;
 const CUTS_PER_CHAIN: u64 = 25;
 /// Volume sizes, in bytes, one per chain: frequent rotation, several engine segments, the default.
 const VOLUME_BYTES: [u64; 3] = [1 << 20, 12 << 20, 32 << 20];
+/// Set where the mounts are in a namespace of their own.
+const APART: &str = "LUCID_POWER_APART";
 /// A writer that does not come to its cut is a bug of this test or a deadlock of the store.
 const STUCK: Duration = Duration::from_secs(300);
 
@@ -52,7 +54,26 @@ fn main() -> ExitCode {
         Some("--list") => ExitCode::SUCCESS,
         // `cargo test <name>` of another test.
         Some(filter) if !filter.starts_with('-') && !"power".contains(filter) => ExitCode::SUCCESS,
-        _ => run(),
+        _ => {
+            if env::var_os(APART).is_none() {
+                go_apart(&args[1..]);
+            }
+            run()
+        }
+    }
+}
+
+/// Goes on in a mount namespace of its own, where that is allowed: a namespace that somebody else
+/// on this machine makes meanwhile would else keep a copy of our mounts, and with it the disk.
+fn go_apart(args: &[String]) {
+    use std::os::unix::process::CommandExt;
+    let apart = ["--mount", "--propagation", "private"];
+    let allowed = Command::new("unshare").args(apart).arg("true").output();
+    if allowed.is_ok_and(|output| output.status.success()) {
+        let program = env::current_exe().unwrap();
+        let error =
+            Command::new("unshare").args(apart).arg(program).args(args).env(APART, "1").exec();
+        panic!("unshare worked a moment ago, and now: {error}");
     }
 }
 
