@@ -1,5 +1,6 @@
 //! What the payout driver asks of one TRON node. Solidified answers come from `walletsolidity`.
 
+use crate::payout::record::Used;
 use crate::payout::types::{Address, TxId, Usdt};
 use std::future::Future;
 
@@ -34,12 +35,16 @@ pub struct Receipt {
     pub txid: TxId,
     /// Height of its block.
     pub block: u64,
-    /// `receipt.result` is exactly `SUCCESS`.
+    /// `receipt.result` is exactly `SUCCESS`, as of a contract's call.
     pub success: bool,
+    /// It did what it says; a native transaction has no `receipt.result`.
+    pub worked: bool,
     /// `receipt.result` in words.
     pub result: String,
     /// TRX burned, sun.
     pub burned_sun: u64,
+    /// Energy and bandwidth.
+    pub used: Used,
     /// The `Transfer` logs.
     pub transfers: Vec<TransferLog>,
 }

@@ -42,7 +42,7 @@ fn entries(n: u64) -> Vec<Entry> {
         Record::Signed(attempt),
         Record::Broadcast { txid, taken: true, answer: "accepted".into() },
         Record::Seen { txid, block: n },
-        Record::Confirmed { txid, block: n, burned_sun: 6_400_000 },
+        Record::Confirmed { txid, block: n, burned_sun: 6_400_000, used: None },
     ];
     records.into_iter().map(|record| Entry { at: n, record }).collect()
 }
@@ -67,7 +67,7 @@ fn a_hundred_thousand_payouts_are_read_back() {
     let (_, opened) = Journal::open(medium, |_, payload| {
         for entry in record::decode(payload).unwrap() {
             ledger.apply(&entry);
-            book.apply(&entry);
+            book.apply(entry);
         }
         Ok(())
     })

@@ -39,6 +39,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(why))
         .routes(routes!(approve))
         .routes(routes!(refuse))
+        .routes(routes!(retry))
         .routes(routes!(batches, request_batch))
         .routes(routes!(batch))
         .routes(routes!(staking))
@@ -257,6 +258,17 @@ async fn refuse(
     who.may(Action::Administer)?;
     let path = format!("{}/{}/refuse", route::PAYOUTS, segment(&id)?);
     let by = Refusal { by: who.0.username, reason: said.reason };
+    client(&app)?.post(&path, &by).await.map(Json).map_err(problem)
+}
+
+/// Lets a payout that failed without paying be tried again.
+#[utoipa::path(post, path = "/payments/payouts/{id}/retry", tag = "payments",
+    responses((status = 200, body = Payout), (status = 409, body = ProblemDocument),
+        (status = 503, body = ProblemDocument)))]
+async fn retry(State(app): State<App>, who: SignedIn, Path(id): Path<String>) -> Answer<Payout> {
+    who.may(Action::Administer)?;
+    let path = format!("{}/{}/retry", route::PAYOUTS, segment(&id)?);
+    let by = Approval { by: who.0.username };
     client(&app)?.post(&path, &by).await.map(Json).map_err(problem)
 }
 

@@ -122,6 +122,7 @@ async fn take(State(gateway): State<Gateway>, Json(request): Json<PayoutRequest>
         txid: None,
         fee_estimate_sun: None,
         fee_sun: None,
+        used: None,
         steps: Vec::new(),
     })
     .into_response()

@@ -101,6 +101,13 @@ describe("payments", () => {
       await row(page, id).getByText("Transaction").waitFor();
       expect(await row(page, id).getByRole("button", { name: "Approve" }).count()).toBe(0);
     }
+    expect(await plain(page, '[data-payout="p-000005"]')).toMatch(/195,785 points, 13.49985 TRX burned/);
+    // What failed without paying may be tried again; what a person rejected may not.
+    await row(page, "p-000009").getByRole("button").first().click();
+    await row(page, "p-000009").getByRole("button", { name: "Try again" }).click();
+    await page.locator('[data-payout="p-000009"][data-state="requested"]').waitFor();
+    await held.getByRole("button", { name: "Try again" }).click();
+    await held.getByText(/it cannot be tried again/i).waitFor();
     expect(await plain(page, '[data-payout="p-000007"]')).toMatch(/8,640 credits × 0.0005 USDT/);
     await page.getByLabel("Show").selectOption("confirmed");
     await page.waitForFunction(() => document.querySelectorAll("[data-payout]").length === 1);
@@ -177,6 +184,24 @@ describe("payments", () => {
     await page.getByLabel("Amount in TRX").fill("2000");
     await page.getByRole("button", { name: "Stake", exact: true }).click();
     await page.getByText(/Sent; the stake counts once the block is final/).waitFor();
+    await page
+      .getByRole("list", { name: "Orders under way" })
+      .getByText(/freeze; in block 68152/i)
+      .waitFor();
+    await page.getByLabel("What to do").selectOption("vote");
+    const ballot = page.getByLabel(/Representatives and their votes/);
+    await ballot.fill("TLyqzVGLV1srkB7dToTAEqgDSfPtXRJZYH");
+    await page.getByLabel("I want this to be signed and sent").check();
+    await page.getByRole("button", { name: "Vote", exact: true }).click();
+    await page
+      .getByRole("alert")
+      .getByText(/an address, a space, and its votes/)
+      .waitFor();
+    await ballot.fill("TLyqzVGLV1srkB7dToTAEqgDSfPtXRJZYH 1200\nTJRabPrwbZy45sbavfcjinPJC18kjpRTv8 = 800\n");
+    await accessible(page, "a vote");
+    await shoot(page, "payments-vote");
+    await page.getByRole("button", { name: "Vote", exact: true }).click();
+    await page.getByText("2,000 cast of 20,000").waitFor();
     await page.getByLabel("Wallet").selectOption("cold");
     await page.getByText("Nothing is staked").waitFor();
     await page.getByText(/only watched: it cannot stake/).waitFor();

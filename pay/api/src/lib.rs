@@ -21,7 +21,8 @@ pub use client::{ANSWER_BYTES_MAX, Client, ClientError};
 pub use network::{NodeHealth, NodeState, ProcessState, Status};
 pub use payout::{
     Approval, Batch, BatchRequest, BatchSummary, Estimate, KycApproval, Payout, PayoutKind,
-    PayoutPage, PayoutQuery, PayoutRequest, PayoutState, Refusal, RewardBasis, Route, Step, Why,
+    PayoutPage, PayoutQuery, PayoutRequest, PayoutState, Refusal, ResourcesUsed, RewardBasis,
+    Route, Step, Why,
 };
 pub use problem::Problem;
 pub use staking::{

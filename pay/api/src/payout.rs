@@ -22,9 +22,10 @@ pub enum PayoutState {
     Seen,
     /// Final: the transfer stands in a solidified block, with the right parties and amount.
     Confirmed,
-    /// Final: it was refused, or failed on the chain. Nothing was paid.
+    /// It was refused, or failed on the chain, and ended without paying. Only a person lets it be
+    /// tried again.
     Failed,
-    /// Final: it can never be included any more. Nothing was paid.
+    /// Its transaction can never be included any more; another one follows.
     Expired,
 }
 
@@ -42,9 +43,9 @@ impl PayoutState {
         Self::Expired,
     ];
 
-    /// Whether it never changes again.
+    /// Whether it never changes again by itself.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Confirmed | Self::Failed | Self::Expired)
+        matches!(self, Self::Confirmed | Self::Failed)
     }
 }
 
@@ -152,6 +153,20 @@ pub struct Step {
     pub cause: String,
 }
 
+/// What transactions took of energy and bandwidth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourcesUsed {
+    /// Energy in all, in points.
+    pub energy: u64,
+    /// TRX burned for energy, in sun.
+    pub energy_sun: Sun,
+    /// Bandwidth of the account's own, in points.
+    pub bandwidth: u64,
+    /// TRX burned for bandwidth, in sun.
+    pub bandwidth_sun: Sun,
+}
+
 /// A payout and its whole way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -190,6 +205,10 @@ pub struct Payout {
     pub fee_estimate_sun: Option<Sun>,
     /// What it cost in the end, in sun.
     pub fee_sun: Option<Sun>,
+    /// What its transactions took of energy and bandwidth, as the receipts say; for payouts that
+    /// went together all of it stands at the first.
+    #[serde(default)]
+    pub used: Option<ResourcesUsed>,
     /// Every state it took, oldest first. Empty in lists.
     #[serde(default)]
     pub steps: Vec<Step>,

@@ -73,6 +73,9 @@ pub struct Staking {
     pub votes_available: u64,
     /// Reward not claimed yet, in sun.
     pub reward_sun: Sun,
+    /// Orders that are not final yet, oldest first.
+    #[serde(default)]
+    pub under_way: Vec<StakingReceipt>,
     /// Next moment the reward can be claimed, in milliseconds since 1970.
     pub claimable_ms: Option<u64>,
     /// Least stake this installation allows, in sun.
@@ -140,6 +143,10 @@ pub enum StakingAction {
 pub struct StakingOrder {
     /// The wallet.
     pub wallet: String,
+    /// Asking twice with one key is asking once, for ever. 1 to 128 bytes. Without one an order is
+    /// the same as an equal one that is under way, or that moved an amount in the last 24 hours.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
     /// What to do.
     #[serde(flatten)]
     pub action: StakingAction,
@@ -151,7 +158,7 @@ pub struct StakingOrder {
 pub struct StakingReceipt {
     /// The transaction.
     pub txid: String,
-    /// `broadcast`, or `confirmed` once a solidified block holds it.
+    /// `signed`, `broadcast`, `seen`, or `confirmed` once a solidified block holds it.
     pub state: String,
     /// What was done and what follows, in a sentence.
     pub detail: String,

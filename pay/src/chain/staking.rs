@@ -213,6 +213,7 @@ impl Position {
                 .collect(),
             votes_available: self.resources.votes_limit,
             reward_sun: sun(self.reward),
+            under_way: Vec::new(),
             claimable_ms: self.claimable_ms(),
             minimum_sun: sun(minimum),
             as_of_ms: now_ms,

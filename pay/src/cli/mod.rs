@@ -6,6 +6,7 @@ mod exit;
 mod node;
 mod output;
 mod payout;
+mod proposal;
 mod sandbox;
 mod serve;
 mod stake;
@@ -69,9 +70,11 @@ enum Command {
     /// Asks for payouts and shows where they stand
     #[command(subcommand)]
     Payout(payout::Command),
-    /// Stakes TRX, lends energy, votes
+    /// Transactions signed elsewhere or by several people
     #[command(subcommand)]
-    Stake(stake::Command),
+    Proposal(proposal::Command),
+    /// Stakes TRX, lends energy, votes
+    Stake(stake::Stake),
     /// Looks at the TRON nodes
     #[command(subcommand)]
     Node(node::Command),
@@ -167,7 +170,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Wallet(command) => wallet::run(&context, command),
         Command::Payout(command) => payout::run(&context, command),
-        Command::Stake(command) => stake::run(&context, command),
+        Command::Proposal(command) => proposal::run(&context, command),
+        Command::Stake(stake) => stake::run(&context, stake),
         Command::Node(command) => node::run(&context, &command),
         Command::Doctor => doctor::run(&context),
         Command::Serve => serve::run(&context),

@@ -235,6 +235,12 @@ fn show(context: &Context, payout: &Payout) -> anyhow::Result<Exit> {
         if let Some(burned) = payout.fee_sun {
             text.push_str(&format!("\nburned {burned}"));
         }
+        if let Some(used) = &payout.used {
+            text.push_str(&format!(
+                "\nenergy {} ({} burned for it), bandwidth {} ({} burned for it)",
+                used.energy, used.energy_sun, used.bandwidth, used.bandwidth_sun
+            ));
+        }
         for step in &payout.steps {
             let at = lucid_pay::ledger::utc(step.at_ms);
             text.push_str(&format!("\n  {at}  {:9}  {}", word(step.state), step.cause));

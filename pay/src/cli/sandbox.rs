@@ -120,13 +120,33 @@ pub fn nodes(context: &Context) -> anyhow::Result<Nodes> {
     let mut config = context.config.clone();
     if config.network == Network::Sandbox && config.nodes.is_empty() {
         let file = config.network_dir().join(FILE);
-        let text = fs::read(&file).map_err(|_| {
-            coded(Exit::Unavailable, "the sandbox does not run; start it with `lucid-pay serve`")
-        })?;
+        let text = fs::read(&file).map_err(|_| not_running())?;
         let simulator: Simulator = serde_json::from_slice(&text)?;
         config.nodes = vec![NodeUrl { name: "simulator".to_owned(), url: simulator.node }];
     }
     node::nodes(&config, &context.source)
+}
+
+/// The token; in the sandbox without one in the configuration the simulator's.
+pub async fn token(context: &Context) -> anyhow::Result<Address> {
+    let config = &context.config;
+    if config.network != Network::Sandbox || config.token.is_some() {
+        return node::token(config);
+    }
+    let token = match &config.sandbox_control {
+        Some(control) => {
+            ask(config, control, "state", &serde_json::Value::Null).await?["token"].clone()
+        }
+        None => {
+            let file = fs::read(config.network_dir().join(FILE)).map_err(|_| not_running())?;
+            serde_json::from_slice::<Simulator>(&file)?.token.into()
+        }
+    };
+    Ok(token.as_str().context("the simulator names no token")?.parse()?)
+}
+
+fn not_running() -> anyhow::Error {
+    coded(Exit::Unavailable, "the sandbox does not run; start it with `lucid-pay serve`")
 }
 
 async fn ask(

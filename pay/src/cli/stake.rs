@@ -9,6 +9,17 @@ use super::exit::{Exit, coded};
 use super::{Context, block_on, output, wallet};
 
 /// Stakes TRX, lends energy, votes. Staking needs no contract address on TRON.
+#[derive(Debug, Args)]
+pub struct Stake {
+    #[command(subcommand)]
+    command: Command,
+    /// A word of your own for this order: asking again with it is asking once, for ever. Without
+    /// one an order is the same as an equal one under way, or that moved an amount in 24 hours
+    #[arg(long, global = true, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// What is staked, what matures when, what is lent
@@ -124,6 +135,9 @@ fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
             let what = format!("{:?}", loan.resource).to_lowercase();
             text.push_str(&format!("\n{what} of {} lent to {}", loan.amount_sun, loan.receiver));
         }
+        for order in &found.under_way {
+            text.push_str(&format!("\nunder way, {}: {}", order.state, order.detail));
+        }
         for vote in &found.votes {
             text.push_str(&format!("\n{} votes for {}", vote.votes, vote.address));
         }
@@ -133,8 +147,8 @@ fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
 }
 
 /// Does it.
-pub fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
-    let (wallet, action) = match command {
+pub fn run(context: &Context, stake: Stake) -> anyhow::Result<Exit> {
+    let (wallet, action) = match stake.command {
         Command::Show { wallet } => return show(context, &wallet),
         Command::Freeze(amount) => {
             let (resource, amount_sun) = amount.read()?;
@@ -162,7 +176,7 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     };
     let client = context.client();
     let wallet = wallet::id(&client, &wallet)?;
-    let order = StakingOrder { wallet, action };
+    let order = StakingOrder { wallet, idempotency_key: stake.key, action };
     let receipt: StakingReceipt =
         block_on(async { Ok(client.post(route::STAKING, &order).await?) })?;
     output::show(context.json, &receipt, || {

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use lucid_pay::chain::usdt;
+use lucid_pay::client::Nodes;
+use lucid_pay::node::{NodeError, TronNode as _};
 use lucid_pay::process::data_dir::DataDir;
 use lucid_pay::process::secret::{self, line_of};
 use lucid_pay::service::now_ms;
-use lucid_pay::tron::hex;
 use lucid_pay::tron::key::PrivateKey;
+use lucid_pay::tron::{Address, hex};
 use lucid_pay::wallet::{
     Cost, Kind, Name, OsRandom, Secret, Unlock, Wallet, WalletError, Wallets, WordCount, file,
     sheet,
@@ -20,10 +23,12 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, coded};
-use super::{Context, block_on, output};
+use super::{Context, block_on, output, sandbox};
 
 /// How often a busy directory is tried, and how long between.
 const BUSY_TRIES: u32 = 50;
+/// Blocks `movements` reads at most; each is a question to a node.
+const MOVEMENT_BLOCKS_MAX: u64 = 1_000;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes and keeps wallets.
@@ -75,6 +80,32 @@ pub enum Command {
     History {
         /// Name or id
         wallet: String,
+    },
+    /// How much USDT another account, such as a router contract, may take from a wallet
+    Allowance {
+        /// Name, id or address
+        wallet: String,
+        /// Who may take it
+        spender: String,
+    },
+    /// USDT that moved in a span of final blocks, read from a node: for any address
+    Movements {
+        /// Name, id or address
+        wallet: String,
+        /// The first block
+        #[arg(long)]
+        from: u64,
+        /// The last block, at most 1000 further; the newest final one if absent
+        #[arg(long)]
+        to: Option<u64>,
+    },
+    /// Shows the address of the Ledger that is plugged in, and watches it as a wallet
+    Ledger {
+        /// Name of the wallet
+        name: String,
+        /// Path of the key
+        #[arg(long, default_value = "m/44'/195'/0'/0/0")]
+        path: String,
     },
     /// Gives a wallet another name
     Rename {
@@ -297,6 +328,58 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             })?;
             Ok(Exit::Success)
         }
+        Command::Allowance { wallet, spender } => {
+            let spender = spender
+                .parse()
+                .map_err(|error| coded(Exit::Data, format!("{spender:?}: {error}")))?;
+            let owner = address(context, &wallet)?;
+            let nodes = sandbox::nodes(context)?;
+            let found = block_on(async {
+                let token = sandbox::token(context).await?;
+                let found = usdt::allowance(&nodes, owner, spender, token).await;
+                found.map_err(|error| coded(Exit::Unavailable, error.to_string()))
+            })?;
+            let shown = json!({"allowance_micro": found.units()});
+            output::show(context.json, &shown, || format!("{spender} may take {found} USDT"))?;
+            Ok(Exit::Success)
+        }
+        Command::Movements { wallet, from, to } => {
+            let owner = address(context, &wallet)?;
+            let nodes = sandbox::nodes(context)?;
+            let found = block_on(movements(context, &nodes, owner, from, to))?;
+            let rows = found.iter().map(|one| {
+                vec![
+                    lucid_pay::ledger::utc(one.time_ms),
+                    one.block.to_string(),
+                    one.transfer.from.to_string(),
+                    one.transfer.to.to_string(),
+                    one.transfer.amount.to_string(),
+                    one.txid.to_string(),
+                ]
+            });
+            let shown: Vec<_> = found
+                .iter()
+                .map(|one| {
+                    json!({"at_ms": one.time_ms, "block": one.block,
+                           "from": one.transfer.from.to_string(),
+                           "to": one.transfer.to.to_string(),
+                           "amount_micro": one.transfer.amount.units(),
+                           "txid": one.txid.to_string()})
+                })
+                .collect();
+            output::show(context.json, &shown, || {
+                let head = ["when", "block", "from", "to", "USDT", "transaction"];
+                output::table(&head, &rows.collect::<Vec<_>>())
+            })?;
+            Ok(Exit::Success)
+        }
+        Command::Ledger { name: text, path } => {
+            let name = name(&text)?;
+            let address = ledger(&path)?;
+            let (wallets, _) = open(context, true)?;
+            let wallet = wallets.watch(name, address, now_ms() / 1000, &mut OsRandom)?;
+            say(context, &wallet, "watching; it signs with `proposal sign --ledger`")
+        }
         Command::Rename { wallet, name: text } => {
             let name = name(&text)?;
             let (wallets, _) = open(context, false)?;
@@ -379,6 +462,62 @@ fn again(context: &Context, unlock: Unlock) -> anyhow::Result<Unlock> {
         return Ok(unlock);
     }
     Ok(context.source.unlock("the passphrase again, to take secrets out", false)?)
+}
+
+/// The address at a path of the Ledger, which shows it to be compared by the person.
+#[cfg(feature = "ledger")]
+fn ledger(path: &str) -> anyhow::Result<Address> {
+    use lucid_pay::hardware::{Ledger, hid::UsbLedger};
+    let absent = |error| coded(Exit::Unavailable, format!("the Ledger: {error}"));
+    let mut device = Ledger::new(UsbLedger::open().map_err(absent)?);
+    let _ = output::complain("compare the address on the Ledger and confirm it there\n");
+    let refused = |error| coded(Exit::Refused, format!("the Ledger: {error}"));
+    device.address(path, true).map_err(refused)
+}
+
+#[cfg(not(feature = "ledger"))]
+fn ledger(_: &str) -> anyhow::Result<Address> {
+    let text = "this lucid-pay was built without Ledger; build it with `--features ledger`";
+    Err(coded(Exit::Refused, text))
+}
+
+/// The address somebody wrote, or that of the wallet with this name or id.
+fn address(context: &Context, wanted: &str) -> anyhow::Result<Address> {
+    if let Ok(address) = wanted.parse() {
+        return Ok(address);
+    }
+    let (wallets, _) = open(context, false)?;
+    Ok(find(&wallets, wanted)?.address)
+}
+
+/// Movements of USDT in final blocks, some hundred blocks at most.
+async fn movements(
+    context: &Context,
+    nodes: &Nodes,
+    owner: Address,
+    from: u64,
+    to: Option<u64>,
+) -> anyhow::Result<Vec<usdt::Movement>> {
+    let token = sandbox::token(context).await?;
+    let unanswered = |error: NodeError| coded(Exit::Unavailable, error.to_string());
+    let solid = nodes.read(|node| async move { node.solid().await }).await.map_err(unanswered)?;
+    let to = to.unwrap_or(solid.number).min(solid.number);
+    if from > to || to - from > MOVEMENT_BLOCKS_MAX {
+        let text = format!(
+            "blocks {from} to {to}: the first to at most {MOVEMENT_BLOCKS_MAX} further are right, \
+             and {} is the newest final one",
+            solid.number
+        );
+        return Err(coded(Exit::Data, text));
+    }
+    let (mut found, mut next) = (Vec::new(), from);
+    while next <= to {
+        let (more, on) =
+            usdt::movements(nodes, owner, token, next, to).await.map_err(unanswered)?;
+        found.extend(more);
+        next = on.max(next + 1);
+    }
+    Ok(found)
 }
 
 /// The id of a wallet of the running process.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::read::{self, ReadError, wrong};
 use crate::node::{Answer, Block, Receipt, TransferLog};
+use crate::payout::record::Used;
 use crate::payout::types::TxId;
 use crate::tron::{Address, Sun, Usdt, hex};
 
@@ -495,25 +496,33 @@ pub fn executed(value: &Value) -> Result<Option<Executed>, ReadError> {
     }
     let burned = read::sun(value, "fee")?;
     let worked = (top.is_empty() || top == "SUCCESS") && matches!(inner, "" | "SUCCESS");
+    let cost = Cost {
+        burned,
+        energy: read::count(receipt, "energy_usage_total")?,
+        energy_burned: read::sun(receipt, "energy_fee")?,
+        bandwidth: read::count(receipt, "net_usage")?,
+        bandwidth_burned: read::sun(receipt, "net_fee")?,
+    };
     let receipt_of = Receipt {
         txid: TxId(read::hash(value, "id")?),
         block: read::count(value, "blockNumber")?,
         success: result == "SUCCESS",
         result: super::http::words(if result.is_empty() { top } else { result }),
+        worked,
         burned_sun: burned.units(),
+        used: Used {
+            energy: cost.energy,
+            energy_sun: cost.energy_burned.units(),
+            bandwidth: cost.bandwidth,
+            bandwidth_sun: cost.bandwidth_burned.units(),
+        },
         transfers,
     };
     Ok(Some(Executed {
         receipt: receipt_of,
         worked,
         time_ms: read::count(value, "blockTimeStamp")?,
-        cost: Cost {
-            burned,
-            energy: read::count(receipt, "energy_usage_total")?,
-            energy_burned: read::sun(receipt, "energy_fee")?,
-            bandwidth: read::count(receipt, "net_usage")?,
-            bandwidth_burned: read::sun(receipt, "net_fee")?,
-        },
+        cost,
     }))
 }
 

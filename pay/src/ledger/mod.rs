@@ -9,7 +9,7 @@ pub use statement::{Line, Statement};
 
 use crate::payout::record::{Entry, Record, Share};
 use crate::payout::types::{Address, ById, Millis, PayoutId, TxId, Usdt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An account of the ledger. Those of TRX hold sun, the others millionths of USDT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,7 @@ pub struct Ledger {
     owed: ById<PayoutId, (Address, Usdt)>,
     live: ById<TxId, (Address, Vec<Share>)>,
     funded: ById<TxId, (Millis, Usdt)>,
+    stakes: BTreeSet<TxId>,
 }
 
 impl Ledger {
@@ -127,7 +128,9 @@ impl Ledger {
                 self.live.insert(attempt.txid, (attempt.to, attempt.shares.clone()));
             }
             Record::Confirmed { txid, burned_sun, .. } => {
-                let Some((_, shares)) = self.live.remove(txid) else { return };
+                let Some((_, shares)) = self.live.remove(txid) else {
+                    return self.stake_over(at, txid, *burned_sun);
+                };
                 for share in &shares {
                     let id = Some(share.payout);
                     let net = share.gross.saturating_sub(share.fee).units();
@@ -137,7 +140,9 @@ impl Ledger {
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
             Record::Failed { txid, burned_sun, moved, .. } => {
-                let Some((to, shares)) = self.live.remove(txid) else { return };
+                let Some((to, shares)) = self.live.remove(txid) else {
+                    return self.stake_over(at, txid, *burned_sun);
+                };
                 if moved == &Usdt::ZERO {
                     self.back(at, to, &shares);
                 } else {
@@ -156,6 +161,7 @@ impl Ledger {
                 self.post(at, None, Account::Burned, Account::Trx, *burned_sun);
             }
             Record::Expired { txid, .. } => {
+                self.stakes.remove(txid);
                 if let Some((to, shares)) = self.live.remove(txid) {
                     self.back(at, to, &shares);
                 }
@@ -165,12 +171,20 @@ impl Ledger {
                     self.post(at, None, Account::Wallet, Account::Funding, amount.units());
                 }
             }
+            Record::Staked(stake) => drop(self.stakes.insert(stake.txid)),
             Record::Approved { .. }
             | Record::Retried { .. }
             | Record::Held { .. }
             | Record::Kyc { .. }
             | Record::Broadcast { .. }
             | Record::Seen { .. } => {}
+        }
+    }
+
+    /// What an order of stake burned.
+    fn stake_over(&mut self, at: Millis, txid: &TxId, burned_sun: u64) {
+        if self.stakes.remove(txid) {
+            self.post(at, None, Account::Burned, Account::Trx, burned_sun);
         }
     }
 

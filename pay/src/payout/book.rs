@@ -1,6 +1,8 @@
 //! What the records add up to: every payout, its history, and the live transactions.
 
-use super::record::{Attempt, Entry, Record, Share};
+use super::record::{Attempt, Entry, Record, Share, Used};
+use super::rules::Life;
+use super::stake::Stakes;
 use super::types::{Address, ById, Millis, PayoutId, Request, TxId, Usdt};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -80,6 +82,8 @@ pub struct Payout {
     pub fee_limit_sun: Option<u64>,
     /// TRX burned by its transactions, sun; for payouts that went together at the first of them.
     pub burned_sun: Option<u64>,
+    /// Energy and bandwidth its transactions took; for payouts that went together at the first.
+    pub used: Option<Used>,
     /// USDT moved by a transaction that failed; then nobody may try again.
     pub moved: Usdt,
     /// A person ended it; that is final.
@@ -136,6 +140,8 @@ pub struct Book {
     pub spent: BTreeMap<(u64, Address), Usdt>,
     /// Every payout in the order of asking.
     pub asked: Vec<PayoutId>,
+    /// Orders of stake.
+    pub stakes: Stakes,
     txids: HashSet<u64>,
     keys: HashMap<u128, PayoutId>,
 }
@@ -156,6 +162,23 @@ impl Book {
     /// Whether this transaction id was ever used here (its first 8 bytes decide).
     pub fn knows(&self, txid: &TxId) -> bool {
         self.txids.contains(&short(txid))
+    }
+
+    /// What is needed to tell the end of a transaction that is under way.
+    pub fn life(&self, txid: &TxId) -> Option<Life> {
+        let live = self.live.get(txid).map(|live| live.attempt.life());
+        live.or_else(|| self.stakes.life(txid).map(|(life, _)| life))
+    }
+
+    /// The bytes of a transaction that is under way.
+    pub fn bytes(&self, txid: &TxId) -> Option<&[u8]> {
+        let live = self.live.get(txid).map(|live| live.attempt.bytes.as_slice());
+        live.or_else(|| self.stakes.life(txid).map(|(_, staked)| staked.stake.bytes.as_slice()))
+    }
+
+    /// Every transaction that is under way.
+    pub fn under_way(&self) -> Vec<TxId> {
+        self.live.keys().chain(self.stakes.live().map(|(txid, _)| txid)).copied().collect()
     }
 
     /// The payout that was asked for under this key.
@@ -185,62 +208,63 @@ impl Book {
     }
 
     /// Adds one record. Records come from the engine, or from the journal that it wrote.
-    pub fn apply(&mut self, entry: &Entry) {
+    pub fn apply(&mut self, entry: Entry) {
         let at = entry.at;
-        match &entry.record {
+        match entry.record {
             Record::Requested { request, batch, second } => {
                 let id = request.id();
                 let number = self.asked.len() as u64;
+                if let Some(key) = &request.key {
+                    self.keys.insert(short_key(key), id);
+                }
                 let mut payout = Payout {
                     number,
-                    request: request.clone(),
-                    batch: batch.clone(),
-                    second: *second,
+                    request,
+                    batch,
+                    second,
                     approved_by: None,
                     history: Vec::with_capacity(5),
                     attempts: Vec::with_capacity(1),
                     fee_limit_sun: None,
                     burned_sun: None,
+                    used: None,
                     moved: Usdt::ZERO,
                     cancelled: false,
                 };
                 payout.enter(State::Requested, at, "the request was accepted");
-                if *second {
+                if second {
                     payout.enter(State::Held, at, "waits for a second person's approval");
-                }
-                if let Some(key) = &request.key {
-                    self.keys.insert(short_key(key), id);
                 }
                 self.payouts.insert(id, payout);
                 self.asked.push(id);
                 self.waiting.insert(number, id);
             }
             Record::Approved { payout: id, by } => {
-                if let Some(payout) = self.payouts.get_mut(id) {
-                    payout.approved_by = Some(by.clone());
+                if let Some(payout) = self.payouts.get_mut(&id) {
                     payout.enter(State::Approved, at, format!("approved by {by}"));
+                    payout.approved_by = Some(by);
                 }
             }
             Record::Cancelled { payout: id, by, cause } => {
-                if let Some(payout) = self.payouts.get_mut(id) {
+                if let Some(payout) = self.payouts.get_mut(&id) {
                     self.waiting.remove(&payout.number);
                     payout.cancelled = true;
                     payout.enter(State::Failed, at, format!("cancelled by {by}: {cause}"));
                 }
             }
             Record::Retried { payout: id, by } => {
-                self.wait(*id);
-                if let Some(payout) = self.payouts.get_mut(id) {
+                self.wait(id);
+                if let Some(payout) = self.payouts.get_mut(&id) {
                     payout.enter(State::Requested, at, format!("tried again by {by}"));
                 }
             }
             Record::Held { payout: id, cause } => {
-                if let Some(payout) = self.payouts.get_mut(id) {
-                    payout.enter(State::Held, at, cause.clone());
+                if let Some(payout) = self.payouts.get_mut(&id) {
+                    payout.enter(State::Held, at, cause);
                 }
             }
             Record::Kyc { payee, kyc, expires } => {
-                self.kyc.insert(*payee, (*kyc, *expires));
+                self.kyc.insert(payee, (kyc, expires));
             }
             Record::Signed(attempt) => {
                 self.last_timestamp = self.last_timestamp.max(attempt.timestamp);
@@ -255,47 +279,52 @@ impl Book {
                 }
                 let spent = self.spent.entry((at / DAY, attempt.to)).or_default();
                 *spent = spent.saturating_add(attempt.net);
-                let live =
-                    Live { attempt: attempt.clone(), at, answer: None, taken: false, seen: None };
-                self.live.insert(attempt.txid, live);
+                let txid = attempt.txid;
+                let live = Live { attempt, at, answer: None, taken: false, seen: None };
+                self.live.insert(txid, live);
             }
-            Record::Broadcast { txid, taken, answer } => {
-                let Some(live) = self.live.get_mut(txid) else { return };
-                let first = *taken && !live.taken;
-                live.taken |= *taken;
-                live.answer = Some((*taken, answer.clone()));
-                let (shares, seen) = (live.attempt.shares.clone(), live.seen.is_some());
-                if first && !seen {
+            Record::Staked(stake) => {
+                self.last_timestamp = self.last_timestamp.max(stake.timestamp);
+                self.txids.insert(short(&stake.txid));
+                self.stakes.apply(Entry { at, record: Record::Staked(stake) });
+            }
+            Record::Broadcast { txid, taken, ref answer } => {
+                let Some(live) = self.live.get_mut(&txid) else { return self.stakes.apply(entry) };
+                let first = taken && !live.taken;
+                live.taken |= taken;
+                live.answer = Some((taken, answer.clone()));
+                if first && live.seen.is_none() {
+                    let shares = live.attempt.shares.clone();
                     self.enter(&shares, State::Broadcast, at, "a node took the transaction");
                 }
             }
             Record::Seen { txid, block } => {
-                let Some(live) = self.live.get_mut(txid) else { return };
-                live.seen = Some(*block);
+                let Some(live) = self.live.get_mut(&txid) else { return self.stakes.apply(entry) };
+                live.seen = Some(block);
                 let shares = live.attempt.shares.clone();
                 self.enter(&shares, State::Seen, at, format!("in block {block}, not yet solid"));
             }
-            Record::Confirmed { txid, block, burned_sun } => {
-                let Some(live) = self.live.remove(txid) else { return };
-                self.last_block = self.last_block.max(*block);
-                self.burn(&live.attempt.shares, *burned_sun);
+            Record::Confirmed { txid, block, burned_sun, used } => {
+                let Some(live) = self.live.remove(&txid) else { return self.stakes.apply(entry) };
+                self.last_block = self.last_block.max(block);
+                self.burn(&live.attempt.shares, burned_sun, used);
                 let cause = format!("solidified in block {block}");
                 self.enter(&live.attempt.shares, State::Confirmed, at, cause);
             }
-            Record::Failed { txid, block, moved, cause, burned_sun } => {
-                let Some(live) = self.live.remove(txid) else { return };
-                self.last_block = self.last_block.max(*block);
-                self.burn(&live.attempt.shares, *burned_sun);
+            Record::Failed { txid, block, moved, ref cause, burned_sun, used } => {
+                let Some(live) = self.live.remove(&txid) else { return self.stakes.apply(entry) };
+                self.last_block = self.last_block.max(block);
+                self.burn(&live.attempt.shares, burned_sun, used);
                 self.unspend(&live);
                 for share in &live.attempt.shares {
                     if let Some(payout) = self.payouts.get_mut(&share.payout) {
-                        payout.moved = *moved;
+                        payout.moved = moved;
                     }
                 }
                 self.enter(&live.attempt.shares, State::Failed, at, cause.clone());
             }
             Record::Expired { txid, block, .. } => {
-                let Some(live) = self.live.remove(txid) else { return };
+                let Some(live) = self.live.remove(&txid) else { return self.stakes.apply(entry) };
                 self.unspend(&live);
                 let cause = format!("no block took it in time; block {block} proves it");
                 self.enter(&live.attempt.shares, State::Expired, at, cause);
@@ -307,12 +336,16 @@ impl Book {
         }
     }
 
-    fn burn(&mut self, shares: &[Share], sun: u64) {
+    fn burn(&mut self, shares: &[Share], sun: u64, used: Option<Used>) {
         for (place, share) in shares.iter().enumerate() {
             if let Some(payout) = self.payouts.get_mut(&share.payout) {
                 let before = payout.burned_sun.unwrap_or_default();
                 let part = if place == 0 { sun } else { 0 };
                 payout.burned_sun = Some(before.saturating_add(part));
+                let part = used.filter(|_| place == 0).unwrap_or_default();
+                if used.is_some() {
+                    payout.used = Some(payout.used.unwrap_or_default().and(part));
+                }
             }
         }
     }

@@ -5,19 +5,24 @@
 //! starts from the book.
 
 use super::book::Book;
-use super::engine::{Effect, Engine, Event, Refusal, View};
+use super::engine::Engine;
+use super::event::{Effect, Event, Refusal, View};
 use super::policy::Policy;
 use super::record::{self, Entry};
 use super::rules::{Look, Rules};
-use super::types::{Millis, TxId};
+use super::types::{Millis, PayoutId, TxId};
 use super::wallet::{Order, Wallet};
 use crate::journal::{Journal, JournalError, Medium, Opened};
 use crate::ledger::Ledger;
 use crate::node::{Answer, Block, NodeError, TronNode};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Nodes that must agree on how a transaction ended, where so many are configured.
 pub const WITNESSES: usize = 2;
+
+/// Payouts that are tried in one round although none of them can be signed; others follow in the
+/// next round. Each costs questions to the nodes.
+pub const FRUITLESS_MAX: u32 = 5;
 
 /// Why an event was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,10 @@ pub struct Driver<R, M, N, W> {
     journal: Journal<M>,
     nodes: Vec<N>,
     wallet: W,
+    /// Payouts that could not be signed in this pass, so that they keep no other from being paid.
+    passed: BTreeSet<PayoutId>,
+    /// How many in a row that was.
+    fruitless: u32,
 }
 
 impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
@@ -57,14 +66,15 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
         let (journal, opened) = Journal::open(medium, |frame, payload| {
             let entries =
                 record::decode(payload).map_err(|source| JournalError::Record { frame, source })?;
-            for entry in &entries {
-                ledger.apply(entry);
+            for entry in entries {
+                ledger.apply(&entry);
                 book.apply(entry);
             }
             Ok(())
         })?;
         let engine = Engine::new(policy, book);
-        Ok((Self { engine, ledger, journal, nodes, wallet }, opened))
+        let (passed, fruitless) = (BTreeSet::new(), 0);
+        Ok((Self { engine, ledger, journal, nodes, wallet, passed, fruitless }, opened))
     }
 
     /// Carries out an event of a person or program: requests, approvals. No node is asked.
@@ -85,13 +95,13 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
             return Ok(());
         }
         self.journal.append(&record::encode(&entries))?;
-        self.apply(&entries);
+        self.apply(entries);
         Ok(())
     }
 
-    fn apply(&mut self, entries: &[Entry]) {
+    fn apply(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            self.ledger.apply(entry);
+            self.ledger.apply(&entry);
             self.engine.book.apply(entry);
         }
     }
@@ -102,8 +112,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
     /// # Errors
     /// Of the journal. Nodes that do not answer are no error; the payouts say that they wait.
     pub async fn round(&mut self, clock: impl Fn() -> Millis) -> Result<(), JournalError> {
-        let live: Vec<TxId> = self.engine.book.live.keys().copied().collect();
-        for txid in live {
+        for txid in self.engine.book.under_way() {
             self.settle(txid, &clock).await?;
         }
         // Each pass signs one payout, until none is due.
@@ -128,7 +137,8 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
         self.run(event, clock).await
     }
 
-    /// Signs and sends the next payout that is due; whether there was one.
+    /// Signs and sends the next payout that is due, or finds that it cannot be signed; whether
+    /// another one may be due.
     ///
     /// # Errors
     /// Of the journal.
@@ -136,18 +146,35 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
         if self.engine.book.waiting.is_empty() {
             return Ok(false);
         }
-        let before = self.engine.book.live.len();
+        let (live, passed) = (self.engine.book.live.len(), self.passed.len());
         let event = match self.view().await {
             Ok(view) => Event::Ready(view),
             Err(why) => Event::NotReady(format!("no node to sign by: {why}")),
         };
         self.run(event, clock).await?;
-        Ok(self.engine.book.live.len() > before)
+        if self.engine.book.live.len() > live {
+            self.fruitless = 0;
+            return Ok(true);
+        }
+        if self.passed.len() > passed {
+            self.fruitless += 1;
+            if self.fruitless < FRUITLESS_MAX {
+                return Ok(true);
+            }
+        } else {
+            // All were tried, and the next round begins with the first again.
+            self.passed.clear();
+        }
+        self.fruitless = 0;
+        Ok(false)
     }
 
     async fn run(&mut self, event: Event, clock: &impl Fn() -> Millis) -> Result<(), JournalError> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            if let Event::Unsigned { order, .. } = &event {
+                self.passed.extend(order.shares.iter().map(|share| share.payout));
+            }
             // The driver's own events are never refused.
             let effects = self.engine.step(event, clock()).unwrap_or_default();
             let mut entries = Vec::new();
@@ -164,7 +191,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
                     events.extend(self.perform(effect).await);
                 }
             } else {
-                self.apply(&entries);
+                self.apply(entries.clone());
                 for effect in others {
                     events.extend(self.perform(effect).await);
                 }
@@ -180,7 +207,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
         match effect {
             Effect::Append(_) => None,
             Effect::Broadcast(txid) => {
-                let bytes = self.engine.book.live.get(&txid)?.attempt.bytes.clone();
+                let bytes = self.engine.book.bytes(&txid)?.to_vec();
                 let mut answer = Answer::Unclear("no node is configured".into());
                 for node in &self.nodes {
                     answer = match node.broadcast(&bytes).await {
@@ -218,7 +245,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
     /// What all nodes show of a transaction.
     async fn look(&self, txid: TxId) -> Event {
         let needed = self.nodes.len().clamp(1, WITNESSES);
-        let Some(live) = self.engine.book.live.get(&txid) else {
+        let Some(life) = self.engine.book.life(&txid) else {
             return Event::Looked {
                 txid,
                 looks: Vec::new(),
@@ -227,7 +254,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
                 head_time: None,
             };
         };
-        let reference = live.attempt.reference;
+        let reference = life.reference;
         let mut looks = Vec::new();
         let (mut sighted, mut head_time) = (None, None);
         for node in &self.nodes {
@@ -256,7 +283,8 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
                 let head: Block = node.head().await?;
                 let solid = node.solid().await?;
                 let balance = node.balance(policy.account, policy.token).await?;
-                Ok::<_, NodeError>(View { head_time: head.time, solid, balance })
+                let passed = self.passed.clone();
+                Ok::<_, NodeError>(View { head_time: head.time, solid, balance, passed })
             };
             match view.await {
                 Ok(view) => answers.push((index, view)),

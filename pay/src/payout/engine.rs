@@ -1,212 +1,24 @@
 //! The decisions: `step(event, now) -> effects`, pure.
 
-use super::book::{Book, DAY, State};
+use super::book::{Book, State};
+use super::event::{BATCH_MAX, Effect, Event, Refusal};
 use super::kyc::Approval;
 use super::policy::Policy;
-use super::record::{Attempt, Entry, Record, Share};
+use super::record::{Attempt, Entry, Record, Stake};
 use super::rules::{Look, Outcome, Rules};
+use super::stake::STAKES_LIVE_MAX;
 use super::types::{
     Address, KEY_BYTES_MAX, Millis, NAME_BYTES_MAX, PayoutId, REASON_BYTES_MAX, Request, Route,
     TxId, Usdt,
 };
 use super::wallet::{Order, Signed};
 use crate::chain::known;
-use crate::node::{Answer, Block};
-use crate::tron::abi;
+use crate::node::Answer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-/// Most requests in one batch.
-pub const BATCH_MAX: usize = 1_000;
-
-/// What happens to payouts.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// Requests, all accepted or none; `batch` names them.
-    Requests {
-        /// The batch's name.
-        batch: Option<String>,
-        /// The requests.
-        requests: Vec<Request>,
-    },
-    /// A person approves.
-    Approve {
-        /// The payout.
-        payout: PayoutId,
-        /// Who.
-        by: String,
-    },
-    /// A person ends a payout that has no live transaction.
-    Cancel {
-        /// The payout.
-        payout: PayoutId,
-        /// Who.
-        by: String,
-        /// Why.
-        cause: String,
-    },
-    /// A person lets a failed payout be tried again.
-    Retry {
-        /// The payout.
-        payout: PayoutId,
-        /// Who.
-        by: String,
-    },
-    /// The compliance key approved a payee.
-    Kyc(Approval),
-    /// What the nodes showed of a live transaction.
-    Looked {
-        /// The transaction.
-        txid: TxId,
-        /// One look per node that answered.
-        looks: Vec<Look>,
-        /// How many must agree.
-        needed: usize,
-        /// A block that is not yet solidified and holds it.
-        sighted: Option<u64>,
-        /// Time of the newest head.
-        head_time: Option<Millis>,
-    },
-    /// A node answered a broadcast.
-    Answered {
-        /// The transaction.
-        txid: TxId,
-        /// The answer.
-        answer: Answer,
-    },
-    /// The nodes as they stand: the next payout may be signed.
-    Ready(View),
-    /// The nodes gave no view to sign by.
-    NotReady(String),
-    /// The wallet signed an order.
-    Signed {
-        /// The order.
-        order: Order,
-        /// What came of it.
-        signed: Signed,
-    },
-    /// An order cannot be signed now.
-    Unsigned {
-        /// The order.
-        order: Order,
-        /// Why.
-        cause: String,
-    },
-    /// USDT came in.
-    Funded {
-        /// How much.
-        amount: Usdt,
-        /// By which transaction.
-        txid: TxId,
-    },
-}
-
-/// What agreeing nodes say of themselves and of the paying account.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Time of the newest head.
-    pub head_time: Millis,
-    /// A block that every asked node has solidified.
-    pub solid: Block,
-    /// The solidified balance; of several nodes the lowest.
-    pub balance: Usdt,
-}
-
-/// What is to be done, in order. What follows an append waits until it is durable.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Write the record, then apply it.
-    Append(Entry),
-    /// Send the live transaction's stored bytes.
-    Broadcast(TxId),
-    /// Estimate, build and sign this, then answer with [`Event::Signed`].
-    Sign(Box<Order>),
-}
-
-/// Why an event is refused; nothing has changed then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Below the minimum.
-    #[error("{amount} USDT is below the minimum of {minimum} USDT")]
-    TooSmall {
-        /// What was asked.
-        amount: Usdt,
-        /// The limit.
-        minimum: Usdt,
-    },
-    /// Above a limit that no waiting can change.
-    #[error("{amount} USDT is above the {limit} of {maximum} USDT")]
-    TooLarge {
-        /// What was asked.
-        amount: Usdt,
-        /// Which limit.
-        limit: &'static str,
-        /// The limit.
-        maximum: Usdt,
-    },
-    /// Nothing would reach the payee.
-    #[error("{amount} USDT does not exceed the fee of {fee} USDT")]
-    OnlyFee {
-        /// What was asked.
-        amount: Usdt,
-        /// The fee.
-        fee: Usdt,
-    },
-    /// Denied, not allowed, or our own account.
-    #[error("payee {0} may not be paid: {1}")]
-    Payee(Address, &'static str),
-    /// A text is empty or too long.
-    #[error("{field} has {bytes} bytes; 1 to {max} are right")]
-    Text {
-        /// Which.
-        field: &'static str,
-        /// How long.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Credits times rate is not the amount.
-    #[error("{credits} credits at {rate} USDT are not {amount} USDT")]
-    Credits {
-        /// Credits.
-        credits: u64,
-        /// Rate.
-        rate: Usdt,
-        /// What was asked.
-        amount: Usdt,
-    },
-    /// The route is not configured.
-    #[error("the {0} route is not configured")]
-    Route(&'static str),
-    /// Too many or none at once.
-    #[error("{0} requests in a batch; 1 to {BATCH_MAX} are right")]
-    Batch(usize),
-    /// One key for two different payouts.
-    #[error(
-        "the idempotency key was used for payout {0}, which differs in payee, amount, reason or \
-         evidence; a new payout needs a new key"
-    )]
-    KeyReused(PayoutId),
-    /// No such payout.
-    #[error("there is no payout {0}")]
-    Unknown(PayoutId),
-    /// Not possible in its state.
-    #[error("payout {payout} is {state}: {why}")]
-    State {
-        /// The payout.
-        payout: PayoutId,
-        /// Its state.
-        state: &'static str,
-        /// Why not.
-        why: &'static str,
-    },
-    /// The requester cannot be the second person.
-    #[error("{0} asked for this payout; another person must approve it")]
-    SamePerson(String),
-    /// The approval is not the compliance key's or is over.
-    #[error("the KYC approval is refused: {0}")]
-    Kyc(&'static str),
-}
+/// Longest description of an order of stake, bytes.
+const WHAT_BYTES_MAX: usize = 2_048;
 
 /// Decides by a policy, a book and rules.
 #[derive(Debug)]
@@ -309,11 +121,32 @@ impl<R: Rules> Engine<R> {
                 };
                 Ok(vec![append(Record::Signed(attempt)), Effect::Broadcast(txid)])
             }
+            Event::Stake { stake, since } => self.stake(stake, since, now),
             Event::Unsigned { order, cause } => {
                 let ids = order.shares.iter().map(|share| share.payout);
                 Ok(ids.filter_map(|id| self.hold(id, cause.clone(), now)).collect())
             }
         }
+    }
+
+    fn stake(&self, stake: Stake, since: Millis, now: Millis) -> Result<Vec<Effect>, Refusal> {
+        let stakes = &self.book.stakes;
+        if let Some(key) = &stake.key {
+            check_text("idempotency key", key, KEY_BYTES_MAX)?;
+            if let Some(other) = stakes.keyed(key).filter(|known| known.stake.order != stake.order)
+            {
+                return Err(Refusal::StakeKeyReused(other.stake.what.clone()));
+            }
+        }
+        check_text("action", &stake.what, WHAT_BYTES_MAX)?;
+        let same = stakes.same(stake.key.as_deref(), &stake.order, since).is_some();
+        if same || self.book.knows(&stake.txid) {
+            return Ok(Vec::new()); // asked before: the same order
+        }
+        if stakes.live().count() >= STAKES_LIVE_MAX {
+            return Err(Refusal::Stakes);
+        }
+        Ok(vec![Effect::Append(Entry { at: now, record: Record::Staked(stake) })])
     }
 
     fn waits(&self, id: &PayoutId) -> bool {
@@ -402,7 +235,7 @@ impl<R: Rules> Engine<R> {
         self.payee(&request.payee).map_err(|why| Refusal::Payee(request.payee, why))
     }
 
-    fn payee(&self, payee: &Address) -> Result<(), &'static str> {
+    pub(super) fn payee(&self, payee: &Address) -> Result<(), &'static str> {
         if *payee == self.policy.account || *payee == self.policy.token {
             Err("it is the paying account or the token itself")
         } else if let Some(why) = known::refusal(*payee) {
@@ -426,33 +259,46 @@ impl<R: Rules> Engine<R> {
         now: Millis,
     ) -> Vec<Effect> {
         let append = |record| vec![Effect::Append(Entry { at: now, record })];
-        let Some(live) = self.book.live.get(&txid) else { return Vec::new() };
-        match R::settled(&live.attempt, looks, needed) {
-            Some(Outcome::Paid { block, burned_sun }) => {
-                return append(Record::Confirmed { txid, block, burned_sun });
+        let (life, seen, settled) = if let Some(live) = self.book.live.get(&txid) {
+            (live.attempt.life(), live.seen, R::settled(&live.attempt, looks, needed))
+        } else if let Some((life, staked)) = self.book.stakes.life(&txid) {
+            (life, staked.seen, R::stake_settled(&life, looks, needed))
+        } else {
+            return Vec::new();
+        };
+        match settled {
+            Some(Outcome::Paid { block, burned_sun, used }) => {
+                return append(Record::Confirmed { txid, block, burned_sun, used: Some(used) });
             }
-            Some(Outcome::Failed { block, burned_sun, moved, cause }) => {
-                return append(Record::Failed { txid, block, burned_sun, moved, cause });
+            Some(Outcome::Failed { block, burned_sun, used, moved, cause }) => {
+                let used = Some(used);
+                return append(Record::Failed { txid, block, burned_sun, moved, cause, used });
             }
             None => {}
         }
-        if let Some(block) = R::dead(&live.attempt, looks, needed, self.policy.expiry_margin) {
+        if let Some(block) = R::dead(&life, looks, needed, self.policy.expiry_margin) {
             return append(Record::Expired { txid, block: block.number, time: block.time });
         }
         let mut effects = Vec::new();
         if let Some(block) = sighted
-            && live.seen != Some(block)
+            && seen != Some(block)
         {
             effects = append(Record::Seen { txid, block });
         }
-        if sighted.is_none() && head_time.is_some_and(|time| time < live.attempt.expiration) {
+        if sighted.is_none() && head_time.is_some_and(|time| time < life.expiration) {
             effects.push(Effect::Broadcast(txid));
         }
         effects
     }
 
     fn answered(&self, txid: TxId, answer: Answer, now: Millis) -> Vec<Effect> {
-        let Some(live) = self.book.live.get(&txid) else { return Vec::new() };
+        let (was_taken, before) = if let Some(live) = self.book.live.get(&txid) {
+            (live.taken, &live.answer)
+        } else if let Some((_, staked)) = self.book.stakes.life(&txid) {
+            (staked.taken, &staked.answer)
+        } else {
+            return Vec::new();
+        };
         let (taken, words) = match answer {
             Answer::Accepted => (true, "accepted".to_owned()),
             Answer::Duplicate => (true, "the node knows it already".to_owned()),
@@ -461,18 +307,18 @@ impl<R: Rules> Engine<R> {
         };
         let mut effects = Vec::new();
         // After it was once taken, further answers change nothing: it is paid, failed or expired.
-        if !live.taken && live.answer.as_ref() != Some(&(taken, words.clone())) {
+        if !was_taken && before.as_ref() != Some(&(taken, words.clone())) {
             let record = Record::Broadcast { txid, taken, answer: words };
             effects.push(Effect::Append(Entry { at: now, record }));
         }
-        if !taken && R::refusal_ends(live.taken) {
+        if !taken && R::refusal_ends(was_taken) {
             let record = Record::Expired { txid, block: 0, time: 0 };
             effects.push(Effect::Append(Entry { at: now, record }));
         }
         effects
     }
 
-    fn hold(&self, id: PayoutId, cause: String, now: Millis) -> Option<Effect> {
+    pub(super) fn hold(&self, id: PayoutId, cause: String, now: Millis) -> Option<Effect> {
         let payout = self.book.payouts.get(&id)?;
         if payout.state() == State::Held && payout.cause() == cause {
             return None;
@@ -481,160 +327,16 @@ impl<R: Rules> Engine<R> {
         Some(Effect::Append(Entry { at: now, record }))
     }
 
-    fn hold_all(&self, cause: &str, now: Millis) -> Vec<Effect> {
+    pub(super) fn hold_all(&self, cause: &str, now: Millis) -> Vec<Effect> {
         let ids = self.book.waiting.values().copied();
         ids.filter(|id| !self.awaits_person(id))
             .filter_map(|id| self.hold(id, cause.to_owned(), now))
             .collect()
     }
 
-    fn awaits_person(&self, id: &PayoutId) -> bool {
+    pub(super) fn awaits_person(&self, id: &PayoutId) -> bool {
         let payout = self.book.payouts.get(id);
         payout.is_some_and(|payout| payout.second && payout.approved_by.is_none())
-    }
-
-    /// The next order, and why the others wait.
-    fn next(&self, view: &View, now: Millis) -> Vec<Effect> {
-        let policy = &self.policy;
-        let skew = now.abs_diff(view.head_time);
-        if skew > policy.skew {
-            let minutes = policy.skew / 60_000;
-            let cause = format!(
-                "this machine's clock is more than {minutes} min from the newest block's time; \
-                 set the clock or ask a synced node"
-            );
-            return self.hold_all(&cause, now);
-        }
-        let mut effects = Vec::new();
-        let mut seen = BTreeSet::new();
-        for id in self.book.waiting.values() {
-            let Some(payout) = self.book.payouts.get(id) else { continue };
-            let payee = payout.request.payee;
-            if self.awaits_person(id) {
-                continue;
-            }
-            let rewards = payout.request.credits.is_some();
-            if rewards && !seen.insert((payee, payout.request.route)) {
-                continue; // taken together with the first one
-            }
-            let group = if rewards { self.group(&payee, payout.request.route) } else { vec![*id] };
-            match self.order(&group, view, now) {
-                Ok(order) => {
-                    effects.push(Effect::Sign(Box::new(order)));
-                    return effects;
-                }
-                Err(cause) => {
-                    effects
-                        .extend(group.iter().filter_map(|id| self.hold(*id, cause.clone(), now)));
-                }
-            }
-        }
-        effects
-    }
-
-    /// A payee's waiting rewards, up to what one transfer may carry without a second person.
-    fn group(&self, payee: &Address, route: Route) -> Vec<PayoutId> {
-        let cap = self.policy.maximum.min(self.policy.second_person_above);
-        let mut sum = Usdt::ZERO;
-        let mut group = Vec::new();
-        for id in self.book.waiting.values() {
-            let Some(payout) = self.book.payouts.get(id) else { continue };
-            let request = &payout.request;
-            let fits = request.credits.is_some()
-                && request.payee == *payee
-                && request.route == route
-                && !self.awaits_person(id);
-            if fits && (group.is_empty() || sum.saturating_add(request.amount) <= cap) {
-                sum = sum.saturating_add(request.amount);
-                group.push(*id);
-            }
-        }
-        group
-    }
-
-    fn order(&self, group: &[PayoutId], view: &View, now: Millis) -> Result<Order, String> {
-        let policy = &self.policy;
-        let requests = group.iter().filter_map(|id| self.book.payouts.get(id));
-        let requests: Vec<&Request> = requests.map(|payout| &payout.request).collect();
-        let Some(first) = requests.first() else { return Err("there is nothing to pay".into()) };
-        let payee = first.payee;
-        let gross: Usdt = requests.iter().map(|request| request.amount).sum();
-        if first.credits.is_some() && gross < policy.accumulate {
-            return Err(format!("{} of {} USDT are together", gross, policy.accumulate));
-        }
-        self.payee(&payee).map_err(|why| format!("payee {payee} may not be paid: {why}"))?;
-        if first.route == Route::Kyc {
-            match self.book.kyc.get(&payee) {
-                Some((_, expires)) if *expires > now => {}
-                Some(_) => return Err("the payee's KYC approval has expired".into()),
-                None => return Err("waits for the payee's KYC approval".into()),
-            }
-        }
-        let net = gross.saturating_sub(policy.fee);
-        if net == Usdt::ZERO {
-            return Err(format!("the fee of {} USDT leaves nothing", policy.fee));
-        }
-        let day = now / DAY;
-        let spent = self.book.spent_on(day);
-        if spent.saturating_add(net) > policy.daily {
-            return Err(format!("the daily limit of {} USDT is used up", policy.daily));
-        }
-        let spent = self.book.spent.get(&(day, payee)).copied().unwrap_or_default();
-        if spent.saturating_add(net) > policy.daily_per_payee {
-            let limit = policy.daily_per_payee;
-            return Err(format!("the payee's daily limit of {limit} USDT is used up"));
-        }
-        if self.book.live.len() >= policy.live_max {
-            return Err(format!(
-                "{} transactions are under way, the most at once",
-                policy.live_max
-            ));
-        }
-        if view.solid.number < self.book.last_block {
-            return Err("the node has not yet solidified our last transfer".into());
-        }
-        let reserved = self.book.reserved();
-        if view.balance < reserved.saturating_add(net) {
-            let account = policy.account;
-            return Err(format!(
-                "account {account} holds {} USDT, {reserved} of them under way; {net} are needed",
-                view.balance
-            ));
-        }
-        let (contract, call) = match (first.route, &policy.router) {
-            (Route::Router, Some(router)) => {
-                let call = router.call(payee, net, &first.evidence);
-                (router.contract, call.map_err(|error| error.to_string())?)
-            }
-            (Route::Router, None) => return Err("the router contract is not configured".into()),
-            _ => (policy.token, abi::transfer(&payee, net.units())),
-        };
-        Ok(Order {
-            contract,
-            call,
-            shares: self.shares(group, &requests),
-            from: policy.account,
-            to: payee,
-            token: policy.token,
-            net,
-            timestamp: R::timestamp(self.book.last_timestamp, now),
-            expiration: view.head_time + policy.lifetime,
-            reference: view.solid.number,
-            reference_id: view.solid.id,
-            fee_limit: 0,
-        })
-    }
-
-    /// Spreads the fee over the payouts in order, each bearing what it can.
-    fn shares(&self, group: &[PayoutId], requests: &[&Request]) -> Vec<Share> {
-        let mut fee = self.policy.fee;
-        let mut shares = Vec::with_capacity(group.len());
-        for (payout, request) in group.iter().zip(requests) {
-            let part = fee.min(request.amount);
-            fee = fee.saturating_sub(part);
-            shares.push(Share { payout: *payout, gross: request.amount, fee: part });
-        }
-        shares
     }
 }
 

@@ -7,12 +7,15 @@
 pub mod book;
 pub mod driver;
 pub mod engine;
+pub mod event;
 pub mod hot;
 pub mod kyc;
+mod next;
 pub mod policy;
 pub mod record;
 pub mod router;
 pub mod rules;
+pub mod stake;
 pub mod types;
 pub mod wallet;
 

@@ -61,6 +61,71 @@ pub struct Attempt {
     pub fee_limit: u64,
 }
 
+/// A signed transaction of stake. It is durable before it is first sent, as payouts are.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Stake {
+    /// SHA-256 of the raw data.
+    #[n(0)]
+    pub txid: TxId,
+    /// The signed transaction as it is sent.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+    /// Whose stake.
+    #[n(2)]
+    pub owner: Address,
+    /// Hash of wallet and action.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub order: [u8; 32],
+    /// The key of whoever asked, if there was one.
+    #[n(4)]
+    pub key: Option<String>,
+    /// What it does, in words.
+    #[n(5)]
+    pub what: String,
+    /// Its timestamp, unique in the account.
+    #[n(6)]
+    pub timestamp: Millis,
+    /// No block whose parent has this time or a later one can take it.
+    #[n(7)]
+    pub expiration: Millis,
+    /// Height of the reference block.
+    #[n(8)]
+    pub reference: u64,
+    /// Id of the reference block.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub reference_id: [u8; 32],
+}
+
+/// What a transaction took of the account's energy and bandwidth, and what was burned for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Used {
+    /// Energy in all, points.
+    #[n(0)]
+    pub energy: u64,
+    /// TRX burned for energy, sun.
+    #[n(1)]
+    pub energy_sun: u64,
+    /// Bandwidth of the account's own, points.
+    #[n(2)]
+    pub bandwidth: u64,
+    /// TRX burned for bandwidth, sun.
+    #[n(3)]
+    pub bandwidth_sun: u64,
+}
+
+impl Used {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            energy: self.energy.saturating_add(other.energy),
+            energy_sun: self.energy_sun.saturating_add(other.energy_sun),
+            bandwidth: self.bandwidth.saturating_add(other.bandwidth),
+            bandwidth_sun: self.bandwidth_sun.saturating_add(other.bandwidth_sun),
+        }
+    }
+}
+
 /// What happened. The book and the ledger are sums of these.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Record {
@@ -171,6 +236,9 @@ pub enum Record {
         /// TRX burned, sun.
         #[n(2)]
         burned_sun: u64,
+        /// What it took of energy and bandwidth.
+        #[n(3)]
+        used: Option<Used>,
     },
     /// A solidified receipt proves that it did not transfer what it should.
     #[n(10)]
@@ -190,6 +258,9 @@ pub enum Record {
         /// What went wrong.
         #[n(4)]
         cause: String,
+        /// What it took of energy and bandwidth.
+        #[n(5)]
+        used: Option<Used>,
     },
     /// It can never be included any more.
     #[n(11)]
@@ -214,6 +285,9 @@ pub enum Record {
         #[n(1)]
         txid: TxId,
     },
+    /// An order of stake was signed.
+    #[n(13)]
+    Staked(#[n(0)] Stake),
 }
 
 /// A record and when it was made.

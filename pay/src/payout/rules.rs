@@ -1,8 +1,8 @@
 //! When a transaction is paid, failed or dead. The simulation breaks these one by one to show that
 //! it would notice.
 
-use super::record::Attempt;
-use super::types::{Millis, Usdt};
+use super::record::{Attempt, Stake, Used};
+use super::types::{Millis, TxId, Usdt};
 use crate::node::{Block, Receipt};
 
 /// What one node showed of a transaction, asked in this order.
@@ -17,6 +17,35 @@ pub struct Look {
     pub receipt: Option<Receipt>,
 }
 
+/// What is needed to tell how a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its id.
+    pub txid: TxId,
+    /// No block whose parent has this time or a later one can take it.
+    pub expiration: Millis,
+    /// Height of its reference block.
+    pub reference: u64,
+    /// Id of its reference block.
+    pub reference_id: [u8; 32],
+}
+
+impl Attempt {
+    /// What is needed to tell its end.
+    pub fn life(&self) -> Life {
+        let Self { txid, expiration, reference, reference_id, .. } = *self;
+        Life { txid, expiration, reference, reference_id }
+    }
+}
+
+impl Stake {
+    /// What is needed to tell its end.
+    pub fn life(&self) -> Life {
+        let Self { txid, expiration, reference, reference_id, .. } = *self;
+        Life { txid, expiration, reference, reference_id }
+    }
+}
+
 /// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -26,6 +55,8 @@ pub enum Outcome {
         block: u64,
         /// TRX burned, sun.
         burned_sun: u64,
+        /// Energy and bandwidth.
+        used: Used,
     },
     /// Final, and not as it should be.
     Failed {
@@ -33,6 +64,8 @@ pub enum Outcome {
         block: u64,
         /// TRX burned, sun.
         burned_sun: u64,
+        /// Energy and bandwidth.
+        used: Used,
         /// What reached the payee all the same.
         moved: Usdt,
         /// What went wrong.
@@ -51,18 +84,18 @@ pub trait Rules {
     }
 
     /// Whether `look` speaks of this transaction on this chain.
-    fn sound(attempt: &Attempt, look: &Look) -> bool {
-        look.reference == Some(attempt.reference_id)
+    fn sound(life: &Life, look: &Look) -> bool {
+        look.reference == Some(life.reference_id)
             && look.receipt.as_ref().is_none_or(|receipt| {
-                receipt.txid == attempt.txid
+                receipt.txid == life.txid
                     && receipt.block <= look.solid.number
-                    && receipt.block > attempt.reference
+                    && receipt.block > life.reference
             })
     }
 
     /// What a receipt says: success and exactly the one transfer, or what went wrong.
     fn outcome(attempt: &Attempt, receipt: &Receipt) -> Outcome {
-        let (block, burned_sun) = (receipt.block, receipt.burned_sun);
+        let (block, burned_sun, used) = (receipt.block, receipt.burned_sun, receipt.used);
         let moved: Usdt = receipt
             .transfers
             .iter()
@@ -72,7 +105,7 @@ pub trait Rules {
             .map(|log| log.amount)
             .sum();
         if receipt.success && moved == attempt.net {
-            return Outcome::Paid { block, burned_sun };
+            return Outcome::Paid { block, burned_sun, used };
         }
         let cause = if receipt.success {
             format!("the payee got {moved} of {} USDT", attempt.net)
@@ -80,35 +113,37 @@ pub trait Rules {
             format!("the contract ended with {}", receipt.result)
         };
         let moved = if receipt.success { moved } else { Usdt::ZERO };
-        Outcome::Failed { block, burned_sun, moved, cause }
+        Outcome::Failed { block, burned_sun, used, moved, cause }
     }
 
-    /// How it ended, if `needed` nodes agree and none says otherwise.
-    fn settled(attempt: &Attempt, looks: &[Look], needed: usize) -> Option<Outcome> {
-        let mut outcomes = looks
-            .iter()
-            .filter(|look| Self::sound(attempt, look))
-            .filter_map(|look| look.receipt.as_ref())
-            .map(|receipt| Self::outcome(attempt, receipt));
-        let first = outcomes.next()?;
-        let mut agreeing = 1;
-        for other in outcomes {
-            if other != first {
-                return None;
-            }
-            agreeing += 1;
+    /// What the receipt of a transaction of stake says.
+    fn staked(receipt: &Receipt) -> Outcome {
+        let (block, burned_sun, used) = (receipt.block, receipt.burned_sun, receipt.used);
+        if receipt.worked {
+            return Outcome::Paid { block, burned_sun, used };
         }
-        (agreeing >= needed).then_some(first)
+        let cause = format!("it ended with {}", receipt.result);
+        Outcome::Failed { block, burned_sun, used, moved: Usdt::ZERO, cause }
+    }
+
+    /// How a payout's transaction ended, if `needed` nodes agree and none says otherwise.
+    fn settled(attempt: &Attempt, looks: &[Look], needed: usize) -> Option<Outcome> {
+        agreed::<Self>(&attempt.life(), looks, needed, |receipt| Self::outcome(attempt, receipt))
+    }
+
+    /// How a transaction of stake ended, in the same way.
+    fn stake_settled(life: &Life, looks: &[Look], needed: usize) -> Option<Outcome> {
+        agreed::<Self>(life, looks, needed, Self::staked)
     }
 
     /// The solidified block that proves it can never be included, if `needed` nodes are solid
     /// beyond its expiry without it and no node shows any receipt.
-    fn dead(attempt: &Attempt, looks: &[Look], needed: usize, margin: Millis) -> Option<Block> {
+    fn dead(life: &Life, looks: &[Look], needed: usize, margin: Millis) -> Option<Block> {
         if looks.iter().any(|look| look.receipt.is_some()) {
             return None;
         }
         let mut proofs = looks.iter().filter(|look| {
-            Self::sound(attempt, look) && look.solid.time >= attempt.expiration + margin
+            Self::sound(life, look) && look.solid.time >= life.expiration.saturating_add(margin)
         });
         let first = proofs.next()?;
         (1 + proofs.count() >= needed).then_some(first.solid)
@@ -119,6 +154,28 @@ pub trait Rules {
     fn refusal_ends(_taken_before: bool) -> bool {
         false
     }
+}
+
+fn agreed<R: Rules + ?Sized>(
+    life: &Life,
+    looks: &[Look],
+    needed: usize,
+    outcome: impl Fn(&Receipt) -> Outcome,
+) -> Option<Outcome> {
+    let mut outcomes = looks
+        .iter()
+        .filter(|look| R::sound(life, look))
+        .filter_map(|look| look.receipt.as_ref())
+        .map(outcome);
+    let first = outcomes.next()?;
+    let mut agreeing = 1;
+    for other in outcomes {
+        if other != first {
+            return None;
+        }
+        agreeing += 1;
+    }
+    (agreeing >= needed).then_some(first)
 }
 
 /// The rules of `docs/payments.md`, with nothing changed.

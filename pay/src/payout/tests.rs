@@ -1,7 +1,8 @@
 //! What the engine refuses and what it holds, and for which reason.
 
 use super::book::{Book, State};
-use super::engine::{Effect, Engine, Event, Refusal, View};
+use super::engine::Engine;
+use super::event::{Effect, Event, Refusal, View};
 use super::kyc::Approval;
 use super::policy::Policy;
 use super::record::Entry;
@@ -10,6 +11,7 @@ use super::types::{Address, Credits, Millis, PayoutId, Request, Route, Usdt};
 use super::wallet::Order;
 use crate::node::Block;
 use ed25519_dalek::{Signer, SigningKey};
+use std::collections::BTreeSet;
 
 const NOW: Millis = 1_700_000_000_000;
 
@@ -54,7 +56,7 @@ fn run(engine: &mut Engine<Strict>, event: Event, now: Millis) -> Result<Option<
     let mut order = None;
     for effect in engine.step(event, now)? {
         match effect {
-            Effect::Append(Entry { at, record }) => engine.book.apply(&Entry { at, record }),
+            Effect::Append(Entry { at, record }) => engine.book.apply(Entry { at, record }),
             Effect::Sign(found) => order = Some(*found),
             Effect::Broadcast(_) => {}
         }
@@ -64,7 +66,7 @@ fn run(engine: &mut Engine<Strict>, event: Event, now: Millis) -> Result<Option<
 
 fn view(balance: u64) -> Event {
     let solid = Block { number: 5, id: [5; 32], time: NOW - 57_000 };
-    Event::Ready(View { head_time: NOW, solid, balance: usdt(balance) })
+    Event::Ready(View { head_time: NOW, solid, balance: usdt(balance), passed: BTreeSet::new() })
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use lucid_pay_api::{MicroUsdt, Problem};
 
 use crate::ledger;
 use crate::payout::book::{Payout, State};
-use crate::payout::engine::Refusal;
+use crate::payout::event::Refusal;
 use crate::payout::kyc::Approval;
 use crate::payout::types::{Credits, PayoutId, Request, Route};
 use crate::tron::{Address, Usdt, hex};
@@ -164,6 +164,12 @@ pub fn payout(id: PayoutId, found: &Payout, wallet: &str, with_steps: bool) -> a
         txid: found.attempts.last().map(ToString::to_string),
         fee_estimate_sun: found.fee_limit_sun.map(api::Sun),
         fee_sun: found.burned_sun.map(api::Sun),
+        used: found.used.map(|used| api::ResourcesUsed {
+            energy: used.energy,
+            energy_sun: api::Sun(used.energy_sun),
+            bandwidth: used.bandwidth,
+            bandwidth_sun: api::Sun(used.bandwidth_sun),
+        }),
         steps: steps.collect(),
     }
 }
@@ -211,6 +217,8 @@ pub fn refusal(error: &Refusal) -> Problem {
         Refusal::KeyReused(_) => (409, "idempotency-key-reused"),
         Refusal::Unknown(_) => (404, "not-found"),
         Refusal::State { .. } => (409, "wrong-state"),
+        Refusal::StakeKeyReused(_) => (409, "idempotency-key-reused"),
+        Refusal::Stakes => (409, "stakes-under-way"),
         Refusal::SamePerson(_) => (409, "same-person"),
     };
     Problem::new(status, code, error.to_string())

@@ -16,7 +16,7 @@ use crate::gateway::{Answer, Desk};
 use crate::ledger::{self, Account, Month};
 use crate::node::NodeError;
 use crate::payout::driver::DriverError;
-use crate::payout::engine::Event;
+use crate::payout::event::Event;
 use crate::payout::types::PayoutId;
 use crate::tron::{Address, abi};
 use crate::wallet::WordCount;
@@ -87,7 +87,8 @@ pub(super) fn wallet_problem(error: &WalletError) -> Problem {
     Problem::new(status, code, detail)
 }
 
-fn driver_problem(error: &DriverError) -> Problem {
+/// A problem of the payer.
+pub(super) fn driver_problem(error: &DriverError) -> Problem {
     match error {
         DriverError::Refused(refusal) => convert::refusal(refusal),
         DriverError::Journal(error) => Problem::new(503, "journal", error.to_string()),

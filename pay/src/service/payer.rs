@@ -35,6 +35,8 @@ pub struct Payer {
     pub trouble: Option<String>,
     /// Nothing may be signed: the token or the nodes are not what they should be.
     pub barred: Option<String>,
+    /// Transactions just signed by a task: they are sent next, not after the next pause.
+    pub due: Vec<TxId>,
 }
 
 /// One step.
@@ -47,7 +49,7 @@ enum Step {
 impl Payer {
     /// Over an opened driver.
     pub fn new(driver: Driver) -> Self {
-        Self { driver, trouble: None, barred: None }
+        Self { driver, trouble: None, barred: None, due: Vec::new() }
     }
 
     /// Pays until `stop`. `poll` lies between two looks at the nodes.
@@ -73,6 +75,9 @@ impl Payer {
             while let Ok(task) = tasks.try_recv() {
                 task(&mut self);
             }
+            for txid in self.due.drain(..) {
+                steps.push_front(Step::Settle(txid));
+            }
             let Some(step) = steps.front().copied() else {
                 // A sleep longer than the watchdog's interval would look like death.
                 let pause = watchdog.map_or(poll, |interval| interval.min(poll));
@@ -85,7 +90,7 @@ impl Payer {
                     },
                     () = tokio::time::sleep(pause) => {}
                 }
-                steps.extend(self.driver.engine.book.live.keys().copied().map(Step::Settle));
+                steps.extend(self.driver.engine.book.under_way().into_iter().map(Step::Settle));
                 steps.push_back(Step::Pay);
                 continue;
             };

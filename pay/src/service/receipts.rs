@@ -16,7 +16,7 @@ use crate::chain::usdt;
 use crate::client::HttpNode;
 use crate::ledger::Account;
 use crate::node::{NodeError, TronNode as _};
-use crate::payout::engine::Event;
+use crate::payout::event::Event;
 use crate::payout::types::TxId;
 use crate::tron::Usdt;
 use crate::wallet::file;

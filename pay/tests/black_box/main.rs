@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod elsewhere;
 mod secrets;
+mod stake;
 mod world;
 
 use std::collections::BTreeMap;

@@ -78,7 +78,8 @@ impl Simulator {
         }
     }
 
-    fn control(&self, call: &str, body: &Value) -> Value {
+    /// Turns one of its controls.
+    pub fn control(&self, call: &str, body: &Value) -> Value {
         let url = format!("{}/sim/{call}", self.control);
         self.runtime.block_on(self.transport.control(&url, body)).unwrap()
     }
@@ -145,6 +146,12 @@ impl Installation {
             command.env("CREDENTIALS_DIRECTORY", self.dir.path());
         }
         command
+    }
+
+    /// Starts a command and does not wait for it.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs a command to its end.

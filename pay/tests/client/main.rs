@@ -21,7 +21,7 @@ use lucid_pay::journal::FileMedium;
 use lucid_pay::node::{Answer, NodeError, TronNode};
 use lucid_pay::payout::book::State;
 use lucid_pay::payout::driver::Driver;
-use lucid_pay::payout::engine::Event;
+use lucid_pay::payout::event::Event;
 use lucid_pay::payout::hot::HotWallet;
 use lucid_pay::payout::policy::Policy;
 use lucid_pay::payout::rules::Strict;

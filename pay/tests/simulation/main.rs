@@ -12,17 +12,17 @@ use lucid_pay::journal::JournalError;
 use lucid_pay::ledger::Account;
 use lucid_pay::payout::book::State;
 use lucid_pay::payout::driver::{Driver, DriverError};
-use lucid_pay::payout::engine::Event;
+use lucid_pay::payout::event::Event;
 use lucid_pay::payout::policy::Policy;
 use lucid_pay::payout::record::Attempt;
-use lucid_pay::payout::rules::{Look, Outcome, Rules, Strict};
-use lucid_pay::payout::types::{Address, Credits, Millis, PayoutId, Request, Route, Usdt};
+use lucid_pay::payout::rules::{Life, Look, Outcome, Rules, Strict};
+use lucid_pay::payout::types::{Address, Credits, Millis, PayoutId, Request, Route, TxId, Usdt};
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use world::{Node, Shared, SimMedium, SimWallet, World, usdt};
+use world::{BLOCKED, BLOCKED_BECAUSE, Deed, Node, Shared, SimMedium, SimWallet, World, usdt};
 
 type Process<R> = Driver<R, SimMedium, Node, SimWallet>;
 
@@ -86,6 +86,11 @@ fn check<R: Rules>(process: &Process<R>, shared: &Shared) -> Result<(), String> 
             return Err(format!("{payout} was paid {times} times"));
         }
     }
+    for (order, times) in shared.get().staked() {
+        if times > 1 {
+            return Err(format!("order of stake {} was carried out {times} times", order[0]));
+        }
+    }
     let book = &process.engine.book;
     let balances = process.ledger.balances();
     let of = |account| balances.get(&account).copied().unwrap_or(0);
@@ -120,6 +125,55 @@ fn check<R: Rules>(process: &Process<R>, shared: &Shared) -> Result<(), String> 
     Ok(())
 }
 
+/// An operator who stakes: asks until an answer comes, and again only if it was a failure.
+struct Stakes {
+    left: Vec<u8>,
+    told: Option<TxId>,
+}
+
+impl Stakes {
+    fn turn<R: Rules>(
+        &mut self,
+        running: &mut Process<R>,
+        shared: &Shared,
+        faulty: bool,
+    ) -> Result<(), DriverError> {
+        let Some(first) = self.left.first() else { return Ok(()) };
+        let order = [*first; 32];
+        let now = shared.get().clock();
+        let book = &running.engine.book;
+        if let Some(txid) = self.told {
+            // Told once how it stood; from then on only its end matters.
+            match book.stakes.get(&txid).map(|staked| staked.state) {
+                Some(State::Confirmed) => drop(self.left.remove(0)),
+                Some(State::Failed | State::Expired) => {}
+                _ => return Ok(()),
+            }
+            self.told = None;
+            return Ok(());
+        }
+        if faulty && !shared.get().random.percent(25) {
+            return Ok(());
+        }
+        let same = book.stakes.same(None, &order, 0).map(|staked| staked.stake.txid);
+        let txid = match same {
+            Some(txid) => txid,
+            None => {
+                let timestamp = now.max(book.last_timestamp + 1);
+                let stake = shared.get().sign_stake(order, timestamp);
+                let txid = stake.txid;
+                running.accept(Event::Stake { stake, since: 0 }, now)?;
+                txid
+            }
+        };
+        // At times the answer is lost on its way.
+        if !faulty || shared.get().random.percent(50) {
+            self.told = Some(txid);
+        }
+        Ok(())
+    }
+}
+
 /// What a life did, for the tests of the tests.
 #[derive(Default, Debug)]
 struct Seen {
@@ -149,6 +203,13 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
             ..wanted[0].clone()
         });
     }
+    // One that can never be signed comes first and keeps nobody else from being paid.
+    if shared.get().random.percent(30) {
+        let blocked = Request { payee: BLOCKED, amount: Usdt::whole(2), ..wanted[0].clone() };
+        wanted.insert(0, Request { credits: None, evidence: [0x0b; 32], ..blocked });
+    }
+    let orders = shared.get().random.below(3) as u8;
+    let mut stakes = Stakes { left: (0..orders).collect(), told: None };
     let ids: BTreeSet<PayoutId> = wanted.iter().map(Request::id).collect();
     let mut acknowledged: BTreeSet<PayoutId> = BTreeSet::new();
     let mut seen = Seen::default();
@@ -205,6 +266,14 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
                 }
             }
         }
+        if stakes.told.is_some_and(|txid| running.engine.book.stakes.get(&txid).is_none()) {
+            return Err("an order of stake was answered and is forgotten".into());
+        }
+        match stakes.turn(&mut running, &shared, faulty) {
+            Ok(()) => {}
+            Err(DriverError::Journal(JournalError::Poisoned)) => poisoned = true,
+            Err(_) => {}
+        }
         let failed = running.engine.book.payouts.iter();
         let failed: Vec<PayoutId> = failed
             .filter(|(_, payout)| payout.state() == State::Failed)
@@ -240,8 +309,11 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
         // What came after the last 10 USDT were together waits for more, and says so.
         let payouts = &running.engine.book.payouts;
         let done = payouts.values().all(|payout| {
-            payout.state() == State::Confirmed || payout.cause().ends_with("USDT are together")
+            payout.state() == State::Confirmed
+                || payout.cause().ends_with("USDT are together")
+                || payout.cause().ends_with(BLOCKED_BECAUSE)
         });
+        let done = done && stakes.left.is_empty();
         if done && acknowledged.len() == ids.len() && !faulty {
             let paid = shared.get().paid();
             for (id, payout) in payouts {
@@ -250,13 +322,19 @@ fn live<R: Rules>(seed: u64, kill: Option<u64>) -> Result<Seen, String> {
                     return Err(format!("{id} is {} and was not paid so", payout.state().name()));
                 }
             }
+            if shared.get().staked().len() != usize::from(orders) {
+                return Err("an order of stake is confirmed and was not carried out".into());
+            }
             let moved: u64 = {
                 let world = shared.get();
                 let mined = world.chain.iter().flat_map(|mined| &mined.transactions);
                 mined
                     .map(|txid| &world.known[txid])
                     .filter(|transaction| transaction.works)
-                    .map(|transaction| transaction.order.net.units())
+                    .map(|transaction| match &transaction.deed {
+                        Deed::Pays(order) => order.net.units(),
+                        Deed::Stakes(_) => 0,
+                    })
                     .sum()
             };
             if running.ledger.balance(Account::Wallet) != -i128::from(moved) {
@@ -351,12 +429,7 @@ fn noticed<R: Rules>(words: &[&str]) {
 fn replacing_before_the_expiry_is_solidified_is_noticed() {
     struct Hasty;
     impl Rules for Hasty {
-        fn dead(
-            a: &Attempt,
-            looks: &[Look],
-            _: usize,
-            _: Millis,
-        ) -> Option<lucid_pay::node::Block> {
+        fn dead(a: &Life, looks: &[Look], _: usize, _: Millis) -> Option<lucid_pay::node::Block> {
             let first = looks.iter().find(|look| look.receipt.is_none())?;
             (first.solid.time + 57_000 >= a.expiration).then_some(first.solid)
         }
@@ -388,12 +461,7 @@ fn broadcasting_before_the_journal_is_noticed() {
 fn trusting_one_of_two_nodes_is_noticed() {
     struct Trusting;
     impl Rules for Trusting {
-        fn dead(
-            a: &Attempt,
-            looks: &[Look],
-            _: usize,
-            m: Millis,
-        ) -> Option<lucid_pay::node::Block> {
+        fn dead(a: &Life, looks: &[Look], _: usize, m: Millis) -> Option<lucid_pay::node::Block> {
             looks.iter().find_map(|look| Strict::dead(a, std::slice::from_ref(look), 1, m))
         }
     }
@@ -404,7 +472,7 @@ fn trusting_one_of_two_nodes_is_noticed() {
 fn taking_another_transactions_receipt_is_noticed() {
     struct Gullible;
     impl Rules for Gullible {
-        fn sound(_: &Attempt, _: &Look) -> bool {
+        fn sound(_: &Life, _: &Look) -> bool {
             true
         }
         fn settled(a: &Attempt, looks: &[Look], _: usize) -> Option<Outcome> {

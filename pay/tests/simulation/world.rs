@@ -2,8 +2,10 @@
 
 use lucid_pay::journal::Medium;
 use lucid_pay::node::{Answer, Block, NodeError, Receipt, TransferLog, TronNode};
+use lucid_pay::payout::record::{Stake, Used};
 use lucid_pay::payout::types::{Address, PayoutId, TxId, Usdt};
 use lucid_pay::payout::wallet::{Order, SignError, Signed, Wallet};
+use lucid_pay::tron::abi;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io::{self, Read};
@@ -14,6 +16,11 @@ use std::task::{Context, Poll};
 pub const BLOCK_MS: u64 = 3_000;
 pub const SOLID_DEPTH: usize = 19;
 pub const START: u64 = 1_700_000_000_000;
+
+/// A payee to whom every transfer reverts.
+pub const BLOCKED: Address = Address::from_evm([0x0b; 20]);
+/// What the contract says of them.
+pub const BLOCKED_BECAUSE: &str = "the contract reverts for this payee";
 
 /// SplitMix64: small, seeded, the same everywhere.
 pub struct Random(pub u64);
@@ -34,9 +41,19 @@ impl Random {
     }
 }
 
+/// What a transaction does.
+#[derive(Clone)]
+pub enum Deed {
+    /// It pays.
+    Pays(Order),
+    /// It is the order of stake with this hash.
+    Stakes([u8; 32]),
+}
+
 #[derive(Clone)]
 pub struct Transaction {
-    pub order: Order,
+    pub deed: Deed,
+    pub expiration: u64,
     pub works: bool,
 }
 
@@ -116,7 +133,7 @@ impl World {
         let mut transactions = Vec::new();
         let waiting: Vec<(TxId, u64)> = self.pool.iter().map(|(id, at)| (*id, *at)).collect();
         for (txid, since) in waiting {
-            let expired = parent_time >= self.known[&txid].order.expiration;
+            let expired = parent_time >= self.known[&txid].expiration;
             if expired || self.now - since > 60_000 {
                 self.pool.remove(&txid);
             } else if self.random.percent(if self.faults { 35 } else { 90 }) {
@@ -158,14 +175,60 @@ impl World {
     pub fn paid(&self) -> BTreeMap<PayoutId, u32> {
         let mut paid = BTreeMap::new();
         for txid in self.chain.iter().flat_map(|mined| &mined.transactions) {
-            let transaction = &self.known[txid];
-            if transaction.works {
-                for share in &transaction.order.shares {
+            if let Transaction { deed: Deed::Pays(order), works: true, .. } = &self.known[txid] {
+                for share in &order.shares {
                     *paid.entry(share.payout).or_default() += 1;
                 }
             }
         }
         paid
+    }
+
+    /// How often the chain has carried out each order of stake.
+    pub fn staked(&self) -> BTreeMap<[u8; 32], u32> {
+        let mut staked = BTreeMap::new();
+        for txid in self.chain.iter().flat_map(|mined| &mined.transactions) {
+            if let Transaction { deed: Deed::Stakes(order), works: true, .. } = &self.known[txid] {
+                *staked.entry(*order).or_default() += 1;
+            }
+        }
+        staked
+    }
+
+    /// Somebody signs. Bytes that were never sent may belong to another deed by now: after a kill
+    /// before the journal had them, equal fields of an alike payout make the same bytes again, and
+    /// what they pay is what the journal says of them then.
+    fn signs(&mut self, txid: TxId, deed: Deed, expiration: u64) {
+        let works = !(self.faults && self.random.percent(6));
+        if self.pool.contains_key(&txid) || self.included(&txid).is_some() {
+            return;
+        }
+        let works = self.known.get(&txid).map_or(works, |known| known.works);
+        self.known.insert(txid, Transaction { deed, expiration, works });
+    }
+
+    /// Signs an order of stake as a wallet does.
+    pub fn sign_stake(&mut self, order: [u8; 32], timestamp: u64) -> Stake {
+        // As its office does: over a final block, valid for a minute.
+        let solid = self.solid();
+        let reference = self.chain[solid].block;
+        let expiration = self.now + 60_000;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&order).update(&reference.id).update(&timestamp.to_be_bytes());
+        let txid = TxId(*hasher.finalize().as_bytes());
+        self.signs(txid, Deed::Stakes(order), expiration);
+        Stake {
+            txid,
+            bytes: [txid.0.as_slice(), &[0; 120]].concat(),
+            owner: Address::from_evm([0xbb; 20]),
+            order,
+            key: None,
+            what: "stakes".into(),
+            timestamp,
+            expiration,
+            reference: reference.number,
+            reference_id: reference.id,
+        }
     }
 
     /// What a node counts as solidified now.
@@ -276,20 +339,31 @@ impl TronNode for Node {
             let Some(block) = world.included(&asked).filter(|block| *block < solid) else {
                 return Ok(None);
             };
-            let Transaction { order, works } = world.known[&asked].clone();
-            let log = TransferLog {
-                token: order.token,
-                from: order.from,
-                to: order.to,
-                amount: order.net,
+            let Transaction { deed, works, .. } = world.known[&asked].clone();
+            let log = match deed {
+                Deed::Pays(order) => vec![TransferLog {
+                    token: order.token,
+                    from: order.from,
+                    to: order.to,
+                    amount: order.net,
+                }],
+                Deed::Stakes(_) => Vec::new(),
+            };
+            // Only calls of contracts have a result that says so.
+            let result = match (works, log.is_empty()) {
+                (true, false) => "SUCCESS",
+                (true, true) => "",
+                (false, _) => "OUT_OF_ENERGY",
             };
             Ok(Some(Receipt {
                 txid: asked,
                 block: block as u64,
-                success: works,
-                result: if works { "SUCCESS" } else { "OUT_OF_ENERGY" }.into(),
+                success: result == "SUCCESS",
+                worked: works,
+                result: result.into(),
                 burned_sun: 6_400_000,
-                transfers: if works { vec![log] } else { Vec::new() },
+                used: Used { energy: 64_000, energy_sun: 6_400_000, ..Used::default() },
+                transfers: if works { log } else { Vec::new() },
             }))
         })
         .await
@@ -304,9 +378,13 @@ impl TronNode for Node {
         &self,
         _: Address,
         _: Address,
-        _: &[u8],
+        call: &[u8],
     ) -> Result<Result<u64, String>, NodeError> {
+        let blocked = call == abi::transfer(&BLOCKED, 1_900_000);
         self.call(|world, _| {
+            if blocked {
+                return Ok(Err(BLOCKED_BECAUSE.into()));
+            }
             let reverts = world.faults && world.random.percent(5);
             Ok(if reverts { Err("REVERT".into()) } else { Ok(15_000_000) })
         })
@@ -327,7 +405,7 @@ impl TronNode for Node {
             let Some(transaction) = world.known.get(&txid) else {
                 return Ok(Answer::Refused("SIGERROR".into()));
             };
-            if head >= transaction.order.expiration {
+            if head >= transaction.expiration {
                 return Ok(Answer::Refused("TRANSACTION_EXPIRATION_ERROR".into()));
             }
             let now = world.now;
@@ -353,8 +431,7 @@ impl Wallet for SimWallet {
             hasher.update(&number.to_be_bytes());
         }
         let txid = TxId(*hasher.finalize().as_bytes());
-        let works = !(world.faults && world.random.percent(6));
-        world.known.entry(txid).or_insert(Transaction { order: order.clone(), works });
+        world.signs(txid, Deed::Pays(order.clone()), order.expiration);
         Ok(Signed { txid, bytes: [txid.0.as_slice(), &[0; 180]].concat() })
     }
 }

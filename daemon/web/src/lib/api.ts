@@ -263,6 +263,7 @@ export const api = {
     approve: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}/approve`, { method: "POST" }),
     refuse: (payout: string, reason: string) =>
       call<Payout>(`/payments/payouts/${id(payout)}/refuse`, { method: "POST", body: { reason } }),
+    retry: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}/retry`, { method: "POST" }),
     staking: (wallet: string) => call<Staking>(`/payments/staking/${id(wallet)}`),
     stake: (order: StakingOrder) =>
       call<{ txid: string; state: string; detail: string }>("/payments/staking", { method: "POST", body: order }),

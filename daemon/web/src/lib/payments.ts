@@ -69,6 +69,7 @@ export interface Payout {
   txid: string | null;
   fee_estimate_sun: number | null;
   fee_sun: number | null;
+  used: { energy: number; energy_sun: number; bandwidth: number; bandwidth_sun: number } | null;
   steps: Step[];
 }
 
@@ -153,13 +154,16 @@ export interface Staking {
   votes: { address: string; votes: number }[];
   votes_available: number;
   reward_sun: number;
+  /** Orders that are not final yet. */
+  under_way: { txid: string; state: string; detail: string }[];
   claimable_ms: number | null;
   minimum_sun: number;
   as_of_ms: number;
 }
 
-export type StakingOrder = { wallet: string } & (
+export type StakingOrder = { wallet: string; idempotency_key: string } & (
   | { action: "freeze" | "unfreeze"; resource: Resource; amount_sun: number }
+  | { action: "vote"; votes: { address: string; votes: number }[] }
   | { action: "withdraw" | "cancel-unfreezes" | "claim-reward" }
   | { action: "delegate"; resource: Resource; amount_sun: number; receiver: string; lock: boolean }
   | { action: "undelegate"; resource: Resource; amount_sun: number; receiver: string }
@@ -212,8 +216,8 @@ export const PAYOUT: Record<PayoutState, { label: string; tone: Tone; plain: str
   broadcast: { label: "Sent", tone: "busy", plain: "Sent to a node at least once." },
   seen: { label: "In a block", tone: "busy", plain: "In a block that is not final yet." },
   confirmed: { label: "Paid", tone: "good", plain: "Final: the transfer stands in a final block." },
-  failed: { label: "Failed", tone: "bad", plain: "Final: nothing was paid." },
-  expired: { label: "Expired", tone: "bad", plain: "Final: it can never be included any more. Nothing was paid." },
+  failed: { label: "Failed", tone: "bad", plain: "It ended without paying; a person may let it be tried again." },
+  expired: { label: "Expired", tone: "warn", plain: "Its transaction died unused; another one follows." },
 };
 
 export const WALLET: Record<WalletKind, { label: string; tone: Tone; plain: string }> = {
@@ -239,9 +243,8 @@ export const NODE: Record<NodeHealth["state"], { label: string; tone: Tone }> = 
   unknown: { label: "Not asked yet", tone: "idle" },
 };
 
-/** Whether a payout never changes again. */
-export const isFinal = (state: PayoutState): boolean =>
-  state === "confirmed" || state === "failed" || state === "expired";
+/** Whether a payout never changes again by itself. */
+export const isFinal = (state: PayoutState): boolean => state === "confirmed" || state === "failed";
 
 /** Whether a second person may still say yes or no: nothing is signed yet. */
 export const isOpenToWord = (state: PayoutState): boolean =>
