@@ -8,8 +8,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use lucid_capture::catalogue::ChunkMap;
 
-/// Fragments in a live playlist: enough for a player to start without waiting, few enough that it
-/// stays close to now.
+/// Fragments in a live playlist, besides those back to a keyframe: enough for a player to start
+/// without waiting, few enough that it stays close to now.
 pub const LIVE_FRAGMENTS: usize = 8;
 
 /// What kind of playlist is wanted.
@@ -35,11 +35,18 @@ pub struct Part {
 /// Writes a playlist; `base` is put before every address.
 pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
     let total: usize = parts.iter().map(|part| part.map.fragments.len()).sum();
+    let all = || parts.iter().flat_map(|part| &part.map.fragments);
     let skipped = match kind {
-        Kind::Live => total.saturating_sub(LIVE_FRAGMENTS),
+        Kind::Live => {
+            let most = total.saturating_sub(LIVE_FRAGMENTS);
+            // A player can begin only where a picture stands alone.
+            let before = all().take(most + 1).collect::<Vec<_>>();
+            before.iter().rposition(|fragment| fragment.keyframe).unwrap_or(most)
+        }
         Kind::Whole | Kind::Growing => 0,
     };
-    let longest_us = parts.iter().flat_map(|part| &part.map.fragments).map(|f| f.duration_us).max();
+    let independent = all().skip(skipped).all(|fragment| fragment.keyframe);
+    let longest_us = all().map(|f| f.duration_us).max();
     let target_s = longest_us.unwrap_or(1_000_000).div_ceil(1_000_000).max(1);
     let mut body = String::new();
     let (mut number, mut breaks_skipped) = (0, 0);
@@ -76,7 +83,10 @@ pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
             wall_us += fragment.duration_us;
         }
     }
-    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
+    if independent {
+        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
     line(&mut out, format_args!("#EXT-X-TARGETDURATION:{target_s}"));
     line(&mut out, format_args!("#EXT-X-MEDIA-SEQUENCE:{skipped}"));
     match kind {
@@ -176,6 +186,21 @@ mod tests {
         assert!(live.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{live}");
         assert!(!live.contains("#EXT-X-DISCONTINUITY\n"), "{live}");
         assert!(!live.contains("ENDLIST"));
+    }
+
+    #[test]
+    fn a_live_playlist_begins_at_a_keyframe() {
+        let mut parts = [part(0, 12, false, 0), part(1, 3, false, 0)];
+        for (n, fragment) in parts[0].map.fragments.iter_mut().enumerate() {
+            fragment.keyframe = matches!(n, 0 | 4 | 9);
+        }
+        // The eighth from the end is 7; a picture that stands alone comes with 4.
+        let live = write(&parts, Kind::Live, "");
+        assert!(
+            live.contains("#EXT-X-MEDIA-SEQUENCE:4\n") && live.contains("\n0-4.m4s\n"),
+            "{live}"
+        );
+        assert!(!live.contains("0-3.m4s") && !live.contains("INDEPENDENT"), "{live}");
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub use limits::{LimitError, Limits};
 pub use places::{PlaceError, Places};
 pub use ports::{PORT_FIRST, PORT_LAST, PORT_SHARED, PortError, Ports};
 pub use running::{
-    RESTART_FIRST, RESTART_LONGEST, RESTART_SOUND, RESTARTS_MAX, Running, Setup, StartError, State,
+    RESTART_FIRST, RESTART_LONGEST, RESTART_SOUND, RESTARTS_MAX, ROOM, Running, Setup, StartError,
+    State,
 };
 pub use session_command::{NoTerminal, default_command};
 pub use usage::{DISK_INTERVAL, FILES_MAX, Usage};

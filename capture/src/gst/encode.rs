@@ -10,11 +10,14 @@ use super::element::{chain, exists, filter, live_queue, make};
 use super::tap::{Shared, TapOptions, audio_tap, video_tap};
 use crate::media::EncoderNote;
 use crate::source::SourceError;
+use crate::uri::SourceKind;
 
 /// Bits per pixel we give an encoder that is not told a bit rate, in thousandths.
 const MILLIBITS_PER_PIXEL: u64 = 70;
 /// Bounds of the bit rate picked that way, kbit/s.
 const BITRATE_BOUNDS: (u64, u64) = (200, 12_000);
+/// Most pictures between two keyframes of a screen, if it asks for none; it does after seconds.
+const SCREEN_GROUP_MAX: u32 = 300;
 /// Bit rate of encoded sound, bit/s.
 const SOUND_BITRATE: i32 = 128_000;
 
@@ -85,12 +88,18 @@ pub(super) fn raw_video(
     }
     elements.push(filter(&caps.build())?);
     elements.extend(encoder(&plan.name, shared, fitted)?);
-    elements.push(video_tap(shared, TapOptions { paced, ask_keyframes: plan.name != "jpegenc" }));
+    // A screen's pictures come when it changes, and so do its keyframes: it asks for them itself.
+    let ask_keyframes = plan.name != "jpegenc" && !is_screen(shared);
+    elements.push(video_tap(shared, TapOptions { paced, ask_keyframes }));
     shared.set_note(match why {
         Some(why) => EncoderNote { reason: format!("{}; {why}", plan.reason), ..plan },
         None => plan,
     });
     Ok(elements)
+}
+
+fn is_screen(shared: &Shared) -> bool {
+    matches!(shared.kind, SourceKind::Screen { .. })
 }
 
 fn encoder(
@@ -106,7 +115,10 @@ fn encoder(
     });
     // Keyframes are also asked for by time; this is for sources whose rate is as announced.
     let group = u64::from(picture.fps) * shared.options.fragment_us / 1_000_000;
-    let group = u32::try_from(group).unwrap_or(25).max(1);
+    let group = match is_screen(shared) {
+        true => SCREEN_GROUP_MAX,
+        false => u32::try_from(group).unwrap_or(25).max(1),
+    };
     let element = make(name)?;
     let mut elements = vec![element.clone()];
     match name {

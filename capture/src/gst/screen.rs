@@ -19,10 +19,12 @@ use crate::source::SourceError;
 
 /// Pictures a second taken of a screen, at most.
 const MAX_FPS: u32 = 15;
-/// A screen on which nothing happens gives a picture this often: just before a fragment would be
-/// too long, so that fragments end in time and a crash costs no more than elsewhere.
-const STILL_INTERVAL: Duration = Duration::from_millis(750);
 
+/// Longest time from one picture that stands alone to the next, when something changed in between,
+/// and when nothing did. Pictures of a screen that did not change cost next to nothing as long as
+/// they need not stand alone.
+const KEYFRAME_CHANGED: Duration = Duration::from_secs(2);
+const KEYFRAME_STILL: Duration = Duration::from_secs(10);
 /// Least time between two pictures that are asked to stand alone: whoever watches can ask, and they
 /// are larger than others.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,9 +54,12 @@ pub(super) fn build(
     let mut camera = Camera {
         grabber,
         interval: Duration::from_secs(1) / fps,
+        still: Duration::from_micros(shared.options.fragment_us),
         encoded: shared.options.encoded.clone(),
-        asked: None,
+        alone: None,
+        changed: false,
         pointer: None,
+        picture: None,
         last: None,
     };
     let mut failed = false;
@@ -91,12 +96,19 @@ struct Camera {
     grabber: Grabber,
     /// Least time between two pictures.
     interval: Duration,
+    /// A screen on which nothing happens gives a picture this often: one for each fragment, so that
+    /// a crash costs no more than elsewhere.
+    still: Duration,
     /// Who else gets the encoded pictures, and may ask for one that stands alone.
     encoded: Option<EncodedFeed>,
-    /// When it was last asked for.
-    asked: Option<Instant>,
+    /// When the last picture that stands alone was taken.
+    alone: Option<Instant>,
+    /// Something changed since then.
+    changed: bool,
     /// The pointer of the last picture.
     pointer: Option<Cursor>,
+    /// The last picture, without a time.
+    picture: Option<gst::Buffer>,
     /// When the last picture was taken.
     last: Option<Instant>,
 }
@@ -105,7 +117,7 @@ impl Camera {
     /// Waits for the next picture's time and sends it on.
     fn shoot(&mut self, source: &AppSrc) -> Result<(), ScreenError> {
         let mut resized = false;
-        let mut wanted = false;
+        let (mut wanted, mut fresh) = (false, true);
         let pointer = match self.last {
             None => self.grabber.cursor()?,
             Some(last) => {
@@ -113,12 +125,14 @@ impl Camera {
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
                 loop {
                     // Pointers are not reported; they are looked at.
-                    let left = (last + STILL_INTERVAL).saturating_duration_since(Instant::now());
+                    let left = (last + self.still).saturating_duration_since(Instant::now());
                     let damage = self.grabber.wait(left.min(POINTER_INTERVAL))?;
                     resized |= damage.resized;
                     let pointer = self.grabber.cursor()?;
-                    wanted = self.is_keyframe_due();
+                    wanted = self.is_keyframe_wanted();
                     let changed = !damage.is_empty() || pointer != self.pointer;
+                    self.changed |= changed;
+                    fresh = changed;
                     if changed || wanted || left.is_zero() {
                         break pointer;
                     }
@@ -129,26 +143,36 @@ impl Camera {
         if resized {
             source.set_caps(Some(&caps(frame)));
         }
-        let mut pixels = frame.pixels.to_vec();
-        if let Some(pointer) = &pointer {
-            pointer.draw(&mut pixels, frame.width.into(), frame.height.into(), frame.stride);
-        }
+        let buffer = match self.picture.take().filter(|_| !fresh) {
+            // The same memory again: a still screen is not even copied.
+            Some(picture) => picture.copy(),
+            None => {
+                let mut pixels = frame.pixels.to_vec();
+                if let Some(pointer) = &pointer {
+                    let (width, height) = (frame.width.into(), frame.height.into());
+                    pointer.draw(&mut pixels, width, height, frame.stride);
+                }
+                gst::Buffer::from_slice(pixels)
+            }
+        };
+        self.picture = Some(buffer.copy());
         self.pointer = pointer;
         self.last = Some(Instant::now());
-        if wanted {
-            self.asked = self.last;
+        let interval = if self.changed { KEYFRAME_CHANGED } else { KEYFRAME_STILL };
+        if wanted || self.alone.is_none_or(|alone| alone.elapsed() >= interval) {
+            (self.alone, self.changed) = (self.last, false);
             source.send_event(keyframe_event());
         }
         // Refused only by a pipeline that is being stopped.
-        let _ = source.push_buffer(gst::Buffer::from_mut_slice(pixels));
+        let _ = source.push_buffer(buffer);
         Ok(())
     }
 }
 
 impl Camera {
     /// Whether somebody asks for a picture that stands alone, and may have it.
-    fn is_keyframe_due(&self) -> bool {
-        let may = self.asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_INTERVAL);
+    fn is_keyframe_wanted(&self) -> bool {
+        let may = self.alone.is_none_or(|alone| alone.elapsed() >= KEYFRAME_INTERVAL);
         may && self.encoded.as_ref().is_some_and(EncodedFeed::take_wish)
     }
 }

@@ -33,6 +33,8 @@ use super::xserver::{ServerKind, XServer, XServerError, XServerOptions};
 use super::{Definition, DefinitionError, PATH, launcher};
 use crate::monitor::{Look, Monitor};
 use crate::secrecy::Secrecy;
+use crate::server::display;
+use crate::server::xconnection::XError;
 use crate::session::RunningDesktop;
 
 /// The pause before the first new start; each further one doubles it.
@@ -43,6 +45,11 @@ pub const RESTART_LONGEST: Duration = Duration::from_secs(60);
 pub const RESTART_SOUND: Duration = Duration::from_secs(60);
 /// New starts in a row after which a desktop that does not become sound is given up.
 pub const RESTARTS_MAX: u32 = 8;
+
+/// Columns and rows that a desktop can grow to, if it is not defined larger. A screen in memory
+/// takes
+/// 4 bytes for each pixel of its room.
+pub const ROOM: (u32, u32) = (2560, 1600);
 
 /// Everything that says how a desktop runs.
 #[derive(Debug, Clone)]
@@ -106,6 +113,17 @@ pub enum StartError {
     /// Its X server.
     #[error(transparent)]
     Server(#[from] XServerError),
+    /// Its X server does not take the size.
+    #[error("the X server of a desktop does not take {width} x {height} pixels")]
+    Size {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+        /// What the server says.
+        #[source]
+        source: XError,
+    },
     /// What an earlier life of this desktop left cannot be ended.
     #[error("{count} processes of desktop {name} cannot be ended; restart the machine")]
     Leftovers {
@@ -410,6 +428,11 @@ impl Keeper {
         xauthority::write(&authority, &cookie)
             .and_then(|()| give(&authority, identity.session))
             .map_err(self.failed("write the X authority"))?;
+        let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
+        let Definition { name, width, height, .. } = &setup.definition;
+        let size = (side(*width), side(*height));
+        // Before the first program looks at it.
+        resize_to(server.number(), &cookie[..], size)?;
         let session = self
             .session_command(&script, &server, cgroup.as_deref())
             .spawn()
@@ -422,16 +445,14 @@ impl Keeper {
         let mut members = Membership { cgroup, ..session_members.clone() };
         members.groups.push(server.pid());
         members.users.extend(identity.server.map(|ids| ids.uid));
-        let Definition { name, width, height, .. } = &setup.definition;
-        let side = |pixels: &u32| u16::try_from(*pixels).unwrap_or(u16::MAX);
         let daemon = rustix::process::geteuid().as_raw();
         let user = identity.session.map_or(daemon, |ids| ids.uid);
         let desktop = RunningDesktop {
             display: server.number(),
             cookie: Zeroizing::new(cookie.to_vec()),
             name: name.clone(),
-            width: side(width),
-            height: side(height),
+            width: size.0,
+            height: size.1,
             files: Some(setup.places.transfers()),
             secrecy: Arc::new(Secrecy::of_user(user)),
             encoded: EncodedFeed::default(),
@@ -470,11 +491,17 @@ impl Keeper {
 
     fn server_options(&self) -> XServerOptions {
         let setup = &self.setup;
+        let Definition { width, height, .. } = setup.definition;
+        let (width, height) = match setup.server {
+            // Its first screen is all the room it ever has.
+            ServerKind::Xvfb => (width.max(ROOM.0), height.max(ROOM.1)),
+            ServerKind::Xorg => (width, height),
+        };
         XServerOptions {
             kind: setup.server,
             program: setup.server.program(),
-            width: setup.definition.width,
-            height: setup.definition.height,
+            width,
+            height,
             authority: setup.places.server_authority(),
             start_timeout: setup.start_timeout,
             launcher: setup.launcher,
@@ -575,6 +602,13 @@ impl Keeper {
         rustix::io::read(&self.shared.stop, &mut orders).ok()?;
         Some(u64::from_ne_bytes(orders) >= HURRY)
     }
+}
+
+/// Gives a fresh X server the size that its desktop begins with.
+fn resize_to(number: u16, cookie: &[u8], size: (u16, u16)) -> Result<(), StartError> {
+    let (width, height) = size;
+    let changed = display::change_of(number, cookie, size);
+    changed.map(drop).map_err(|source| StartError::Size { width, height, source })
 }
 
 /// Starts of this process, for the names of units.

@@ -1,7 +1,8 @@
 //! The size of a desktop: what a client may want, and how the X server gets it.
 //!
-//! An X server keeps the room of its first screen: Xvfb takes any size up to that one. Who watches
-//! a desktop learns of a new size from its picture, so it does not matter who changed it.
+//! An X server keeps the room of its first screen: Xvfb takes any size up to that one, and is
+//! started with [`crate::desktop::ROOM`]. Who watches a desktop learns of a new size from its
+//! picture, so it does not matter who changed it.
 
 use ironrdp_core::{DecodeError, decode, encode_vec};
 use ironrdp_displaycontrol::pdu::{DisplayControlCapabilities, DisplayControlPdu};
@@ -67,8 +68,16 @@ pub fn wanted(message: &[u8]) -> Result<Option<(u16, u16)>, SizeError> {
 /// # Errors
 /// An X server that is gone, or has no RandR 1.2.
 pub fn change(desktop: &RunningDesktop, size: (u16, u16)) -> Result<(u16, u16), XError> {
-    let (server, root) = xconnection::connect(desktop)?;
-    let (display, what) = (desktop.display, "change its size");
+    change_of(desktop.display, &desktop.cookie, size)
+}
+
+/// As [`change`], by the display's number and its cookie.
+///
+/// # Errors
+/// As there.
+pub fn change_of(display: u16, cookie: &[u8], size: (u16, u16)) -> Result<(u16, u16), XError> {
+    let (server, root) = xconnection::connect_to(display, cookie)?;
+    let what = "change its size";
     resize(&server, root, size).map_err(|source| XError::Request { display, what, source })
 }
 

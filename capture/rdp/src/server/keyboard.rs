@@ -12,6 +12,7 @@ use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
+use super::focus::Focus;
 use super::input::{Input, Utf16, keycode, keysym};
 use super::keylog::Layout;
 use super::xconnection::{self, XError};
@@ -81,6 +82,7 @@ struct Hands {
     spare: Vec<(u8, u32)>,
     next_spare: usize,
     layout: Arc<Mutex<Layout>>,
+    focus: Focus,
 }
 
 impl Hands {
@@ -100,8 +102,9 @@ impl Hands {
             .map(|(code, _)| (code, 0))
             .collect();
         let (keys, buttons) = Default::default();
+        let focus = Focus::new(&server, root)?;
         let (units, layout) = (Utf16::default(), Arc::new(Mutex::new(layout)));
-        Ok(Hands { server, root, keys, buttons, units, spare, next_spare: 0, layout })
+        Ok(Hands { server, root, keys, buttons, units, spare, next_spare: 0, layout, focus })
     }
 
     fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), ReplyError> {
@@ -139,6 +142,9 @@ impl Hands {
     }
 
     fn take(&mut self, input: Input) -> Result<(), ReplyError> {
+        if matches!(input, Input::Key { down: true, .. } | Input::Unicode { down: true, .. }) {
+            self.focus.look(&self.server)?;
+        }
         match input {
             Input::Key { code, extended, down } => {
                 let Some(code) = keycode(code, extended) else { return Ok(()) };

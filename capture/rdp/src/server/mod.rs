@@ -13,6 +13,7 @@ pub mod clipboard;
 mod connection;
 pub mod display;
 pub mod fastpath;
+mod focus;
 pub mod gate;
 pub mod graphics;
 mod hands;

@@ -62,11 +62,18 @@ pub enum XError {
 /// # Errors
 /// No server, or no way in.
 pub fn connect(desktop: &RunningDesktop) -> Result<(RustConnection, Window), XError> {
-    let display = desktop.display;
+    connect_to(desktop.display, &desktop.cookie)
+}
+
+/// As [`connect`], by the display's number and its cookie.
+///
+/// # Errors
+/// As there.
+pub fn connect_to(display: u16, cookie: &[u8]) -> Result<(RustConnection, Window), XError> {
     let socket = |source| XError::Socket { display, source };
     let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{display}")).map_err(socket)?;
     let (stream, _) = DefaultStream::from_unix_stream(stream).map_err(socket)?;
-    let cookie = desktop.cookie.to_vec();
+    let cookie = cookie.to_vec();
     let protocol = if cookie.is_empty() { Vec::new() } else { COOKIE.to_vec() };
     let server = RustConnection::connect_to_stream_with_auth_info(stream, 0, protocol, cookie)
         .map_err(|source| XError::Connect { display, source: Box::new(source) })?;

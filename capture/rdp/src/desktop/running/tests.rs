@@ -98,6 +98,9 @@ fn a_session_has_its_display_and_nothing_of_the_daemon() {
     for of_daemon in ["CARGO", "CARGO_MANIFEST_DIR", "RUST_BACKTRACE", "RUSTUP_HOME"] {
         assert!(!names.contains(&of_daemon), "{environment}");
     }
+    // It has room to grow.
+    assert_eq!(display::change(&desktop, (2000, 1200)).unwrap(), (2000, 1200));
+    assert_eq!(display::change(&desktop, (8192, 8192)).unwrap(), (2560, 1600));
     let fds = stage.read("fds");
     assert!(fds.contains("/dev/null") && !fds.contains("passwd"), "{fds}");
     // 0 to 2, and the directory that ls reads.

@@ -77,7 +77,7 @@ fn a_picture_brings_its_surface_and_a_new_size_another() {
             GfxPdu::EndFrame(frame) => format!("end {}", frame.frame_id),
             GfxPdu::WireToSurface1(wire) => {
                 let stream: Avc420BitmapStream<'_> = decode(&wire.bitmap_data).unwrap();
-                assert_eq!(stream.rectangles, [wire.destination_rectangle.clone()]);
+                assert_eq!(stream.rectangles, std::slice::from_ref(&wire.destination_rectangle));
                 format!("{:?} {}", wire.codec_id, stream.data.len())
             }
             other => panic!("{other:?}"),
