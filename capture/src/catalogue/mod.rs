@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `s` session | [`SessionRecord`] |
+//! | `l` place | session that began later than its identifier says, by its place among the others |
 //! | `c` session chunk(u64) | [`ChunkRecord`] |
 //! | `m` session part(u32) | the signed manifest in parts of at most 64 KiB |
 //! | `k` session size(u64) | height of its block + 1 (u64, 0 for none) and the signed checkpoint |
@@ -34,6 +35,9 @@ const PROOF_PARTS_MAX: usize = 256;
 const PROOF_PARTS_PER_BATCH: usize = 8;
 /// Records read at once while walking a long list.
 const PAGE: usize = 256;
+/// A session that begins this much later than its identifier was made stands elsewhere among the
+/// others, milliseconds.
+const LATE_MS: u64 = 1000;
 
 /// What can go wrong with the catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +113,9 @@ impl Catalogue {
     pub fn put_session(&self, record: &SessionRecord) -> Result<(), CatalogueError> {
         let mut batch = Batch::new();
         batch.put(key(b's', record.id, &[]), record.encode());
+        if let Some(place) = late_place(record) {
+            batch.put(key(b'l', place, &[]), record.id.as_bytes().to_vec());
+        }
         self.commit(batch)
     }
 
@@ -196,6 +203,71 @@ impl Catalogue {
         }
         records.truncate(limit);
         Ok((records, unreadable))
+    }
+
+    /// As [`Catalogue::sessions`], by the time at which they began. An identifier may be given out
+    /// long before its session begins; `before` is a place among the others: the identifier of
+    /// a session, or [`SessionId::new`] of a time.
+    pub fn sessions_by_start(
+        &self,
+        before: Option<SessionId>,
+        limit: usize,
+    ) -> Result<(Vec<SessionRecord>, Vec<SessionId>), CatalogueError> {
+        let before = match before {
+            Some(id) => Some(self.place_of(id)?),
+            None => None,
+        };
+        let to = before.map_or_else(|| vec![b'l' + 1], |place| key(b'l', place, &[]));
+        let (late, are_read) = match self.store.scan_back(b"l", &to, limit) {
+            Ok(late) => (late, true),
+            // Then all stand where their identifiers say.
+            Err(StoreError::Damaged { .. }) => (Vec::new(), false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut late = late.into_iter().filter_map(|(key, _)| session_of(&key)).peekable();
+        let (mut found, mut from, mut unreadable) = (Vec::new(), before, Vec::new());
+        loop {
+            let (records, damaged) = self.sessions(from, limit.min(PAGE))?;
+            unreadable.extend(damaged);
+            let last = records.len() < limit.min(PAGE);
+            from = records.last().map(|record| record.id);
+            for record in records {
+                while let Some(place) = late.next_if(|place| *place > record.id) {
+                    found.extend(self.late_session(place)?);
+                }
+                // A late one stands where it began.
+                let elsewhere = late_place(&record).is_some_and(|place| self.is_late(place));
+                if !(are_read && elsewhere) {
+                    found.push(record);
+                }
+            }
+            if last {
+                for place in late.by_ref() {
+                    found.extend(self.late_session(place)?);
+                }
+            }
+            if last || found.len() >= limit {
+                found.truncate(limit);
+                return Ok((found, unreadable));
+            }
+        }
+    }
+
+    /// The place of a session among the others, or the place that an identifier names by itself.
+    fn place_of(&self, id: SessionId) -> Result<SessionId, CatalogueError> {
+        let place = self.session(id)?.and_then(|record| late_place(&record));
+        Ok(place.filter(|place| self.is_late(*place)).unwrap_or(id))
+    }
+
+    fn is_late(&self, place: SessionId) -> bool {
+        matches!(self.store.get(&key(b'l', place, &[])), Ok(Some(_)))
+    }
+
+    fn late_session(&self, place: SessionId) -> Result<Option<SessionRecord>, CatalogueError> {
+        let id = self.store.get(&key(b'l', place, &[]))?;
+        let id = id.and_then(|bytes| SessionId::from_bytes(bytes.try_into().ok()?).ok());
+        // A record that cannot be read is told of where it stands by its identifier.
+        Ok(id.and_then(|id| self.session(id).ok().flatten()))
     }
 
     /// Calls `each` with every readable session, newest first.
@@ -441,6 +513,14 @@ impl Catalogue {
     }
 }
 
+/// Where a session stands among the others that began well after its identifier was made.
+fn late_place(record: &SessionRecord) -> Option<SessionId> {
+    let began_ms = record.start_us / 1000;
+    let tail = record.id.as_bytes().last_chunk::<10>()?;
+    let is_late = began_ms >= record.id.unix_ms().saturating_add(LATE_MS);
+    is_late.then(|| SessionId::new(began_ms, *tail))
+}
+
 fn volume_key(volume: u64, id: SessionId) -> Vec<u8> {
     [&b"v"[..], &volume.to_be_bytes(), id.as_bytes()].concat()
 }
@@ -492,5 +572,41 @@ mod tests {
         let (page, _) = catalogue.sessions(Some(ids[9]), 3).unwrap();
         let page: Vec<SessionId> = page.iter().map(|record| record.id).collect();
         assert_eq!(page, ids[10..13]);
+    }
+
+    #[test]
+    fn a_session_whose_identifier_is_older_stands_where_it_began() {
+        let catalogue = Catalogue::new(Arc::new(lucid_store::memory_store("index")));
+        let put = |made_ms: u64, began_ms: u64| {
+            let mut record = session::tests::example();
+            record.id = SessionId::new(made_ms, [1; 10]);
+            record.start_us = began_ms * 1000;
+            catalogue.put_session(&record).unwrap();
+            record.id
+        };
+        let usual: Vec<SessionId> = (1..=700u64).map(|n| put(n * 10_000, n * 10_000 + 7)).collect();
+        let middle = put(1, 3_505_000);
+        let newest = put(2, 9_000_000);
+        let before_all = put(0, 5_000);
+        let mut expected: Vec<SessionId> = vec![newest];
+        expected.extend(usual[350..].iter().rev());
+        expected.push(middle);
+        expected.extend(usual[..350].iter().rev());
+        expected.push(before_all);
+        for limit in [1, 2, 7, 100, 1000] {
+            let (mut seen, mut before) = (Vec::new(), None);
+            loop {
+                let (page, unreadable) = catalogue.sessions_by_start(before, limit).unwrap();
+                assert!(unreadable.is_empty());
+                seen.extend(page.iter().map(|record| record.id));
+                before = page.last().map(|record| record.id);
+                if page.len() < limit {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "{limit}");
+        }
+        let at = SessionId::new(3_506_000, [0; 10]);
+        assert_eq!(catalogue.sessions_by_start(Some(at), 1).unwrap().0[0].id, middle);
     }
 }

@@ -129,6 +129,7 @@ struct Filter {
     source: Option<String>,
     state: Option<SessionState>,
     from_us: Option<u64>,
+    to_us: Option<u64>,
     /// Sessions before this one.
     before: Option<SessionId>,
     limit: usize,
@@ -440,16 +441,15 @@ fn filter(query: ListQuery) -> Result<Filter, Problem> {
     let state = query.state.map(|state| SessionState::from_str(&state)).transpose();
     let cursor = query.cursor.map(|cursor| SessionId::from_str(&cursor)).transpose();
     let cursor = cursor.map_err(|_| unfit("`cursor` is not one of this list"))?;
-    // Ids begin with the time, so a time is a place in the list.
-    let to = time(query.to, "to")?.map(|us| SessionId::new(us.div_ceil(1000), [0; 10]));
+    // A time is a place in the list, as an id is.
+    let to_us = time(query.to, "to")?;
+    let to = to_us.map(|us| SessionId::new(us.div_ceil(1000), [0; 10]));
     Ok(Filter {
         source: query.source,
         state: state.map_err(|()| unfit("`state` is not one of a session's states"))?,
         from_us: time(query.from, "from")?,
-        before: match (cursor, to) {
-            (Some(cursor), Some(to)) => Some(cursor.min(to)),
-            (cursor, to) => cursor.or(to),
-        },
+        to_us,
+        before: cursor.or(to),
         limit,
     })
 }
@@ -458,8 +458,8 @@ fn page(app: &App, filter: &Filter) -> Result<SessionList, Problem> {
     let mut items = Vec::new();
     let (mut before, mut looked_at) = (filter.before, 0);
     loop {
-        let (records, unreadable) =
-            app.archive.catalogue().sessions(before, filter.limit).map_err(ArchiveError::from)?;
+        let listed = app.archive.catalogue().sessions_by_start(before, filter.limit);
+        let (records, unreadable) = listed.map_err(ArchiveError::from)?;
         for id in unreadable {
             tracing::warn!(session = %id, "a session's record is damaged and left out of the list");
         }
@@ -470,7 +470,8 @@ fn page(app: &App, filter: &Filter) -> Result<SessionList, Problem> {
             }
             looked_at += 1;
             before = Some(record.id);
-            let fits = filter.source.as_ref().is_none_or(|source| *source == record.source_id)
+            let fits = filter.to_us.is_none_or(|to| record.start_us < to)
+                && filter.source.as_ref().is_none_or(|source| *source == record.source_id)
                 && filter.state.is_none_or(|state| state == record.state);
             if fits {
                 items.push(session_view(app, &record)?);
