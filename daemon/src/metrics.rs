@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use lucid_rdp::controller::State;
 
-use crate::desktops::Figures;
+use crate::desktops::{Figures, Usage};
 use crate::supervisor::{Component, ComponentState};
 
 /// Upper bounds of the answer time's buckets, in seconds.
@@ -51,6 +51,31 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DesktopLabels {
+    /// Its name: there are at most as many as run at a time.
+    desktop: String,
+}
+
+/// A figure of each running desktop.
+type OfEach = Family<DesktopLabels, Gauge<f64, AtomicU64>>;
+
+/// Name, meaning, and where it stands, of a figure.
+type Taken = (&'static str, &'static str, fn(&Usage) -> f64);
+
+/// What a running desktop takes.
+const TAKEN: [Taken; 9] = [
+    ("cpu_percent", "Processor time, percent of one core", |now| now.cpu_percent),
+    ("memory_bytes", "Main memory", |now| now.memory_bytes as f64),
+    ("tasks", "Processes and threads", |now| f64::from(now.tasks)),
+    ("disk_bytes", "Files in the home directory", |now| now.disk_bytes as f64),
+    ("in_bytes_per_second", "From clients", |now| now.in_bytes_per_s),
+    ("out_bytes_per_second", "To clients", |now| now.out_bytes_per_s),
+    ("frames_per_second", "Pictures to clients", |now| now.frames_per_s),
+    ("encode_seconds", "Mean time to encode a picture", |now| now.encode_ms / 1e3),
+    ("round_trip_seconds", "Last time to the client and back", |now| now.round_trip_ms / 1e3),
+];
+
 /// What there is of desktops.
 #[derive(Default)]
 struct DesktopMetrics {
@@ -62,6 +87,7 @@ struct DesktopMetrics {
     refused: Gauge,
     slowed: Gauge,
     alerts: Gauge,
+    taken: [OfEach; TAKEN.len()],
 }
 
 /// All metrics of the daemon.
@@ -141,6 +167,9 @@ impl DesktopMetrics {
             registry.register(name, help, gauge.clone());
         }
         registry.register("sessions", "Sessions that run, by state", made.sessions.clone());
+        for ((name, help, _), family) in TAKEN.iter().zip(&made.taken) {
+            registry.register(*name, *help, family.clone());
+        }
         made
     }
 
@@ -154,6 +183,13 @@ impl DesktopMetrics {
         self.refused.set(long(now.refused));
         self.slowed.set(long(now.slowed));
         self.alerts.set(long(now.alerts));
+        for ((.., read), family) in TAKEN.iter().zip(&self.taken) {
+            family.clear();
+            for (desktop, usage) in &now.usage {
+                let labels = DesktopLabels { desktop: desktop.clone() };
+                family.get_or_create(&labels).set(read(usage));
+            }
+        }
         for (state, count) in State::ALL.into_iter().zip(now.sessions) {
             let labels = StateLabels { state: state.as_str() };
             self.sessions.get_or_create(&labels).set(number(count));

@@ -72,6 +72,9 @@ impl Gatekeeper for Door {
 
     fn left(&self, session: SessionId, client: ClientId, ended: Ended) {
         if let Some(session) = self.0.session(session) {
+            if ended == Ended::NoDesktop {
+                session.end(self.0.how_it_ended(&session.desktop));
+            }
             session.left(client, ended);
         }
     }

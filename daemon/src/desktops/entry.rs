@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub starting: bool,
     /// Why it last ended or did not start, and when its port could not be opened.
     pub failed: Option<String>,
+    /// The end of its programs that was dealt with.
+    pub over: Option<String>,
     /// Where its port listens, once that was tried.
     pub listening: Option<Result<SocketAddr, String>>,
     /// The session on it.
@@ -35,9 +37,9 @@ pub(super) struct Entry {
     pub gate: Arc<tokio::sync::Mutex<()>>,
     /// What it took, oldest first.
     pub usage: Vec<Usage>,
-    /// What the wire counted, and when and what at the last measure.
+    /// What the wire counts.
     pub counters: Arc<Counters>,
-    /// Where its port listens, once that was tried.
+    /// When it was last looked at, and what was counted then.
     pub counted: (Instant, Counted),
 }
 
@@ -49,6 +51,7 @@ impl Entry {
             running: None,
             starting: false,
             failed: None,
+            over: None,
             listening: None,
             session: None,
             wanted: false,

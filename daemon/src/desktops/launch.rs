@@ -166,6 +166,9 @@ impl Running {
     /// Why it runs no longer, if so. A desktop that starts anew is another than the one that a
     /// session was recorded on.
     pub fn ended(&self) -> Option<String> {
+        if let Some(reason) = self.inner.ending() {
+            return Some(reason);
+        }
         match &*self.inner.state().borrow() {
             State::Running if self.inner.desktop().is_some() => None,
             State::Running | State::Stopped => Some("it was stopped".into()),

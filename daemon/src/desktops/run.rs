@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use lucid_evidence::manifest::EndReason;
 use lucid_rdp::controller::Ending;
+use lucid_rdp::event::EventKind;
 use lucid_rdp::monitor::Alert;
 use lucid_rdp::server::{Limits, RdpServer, ServerError};
 use lucid_rdp::session::Endpoint;
+use lucid_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
@@ -71,7 +73,7 @@ impl Desktops {
             for session in self.sessions() {
                 session.tick();
                 if session.ending().is_none() && self.recordings.desktop_ended(session.id) {
-                    session.end(Ending::DesktopLost);
+                    session.end(self.how_it_ended(&session.desktop));
                 }
                 if session.ending().is_some() {
                     self.finish(&session).await;
@@ -184,32 +186,40 @@ impl Desktops {
             let mut known = self.known();
             for (id, entry) in &mut known.desktops {
                 let Some(running) = &entry.running else { continue };
-                let Some(why) = running.ended() else { continue };
-                let again = running.restarts();
-                if entry.failed.as_ref() != Some(&why) {
-                    entry.failed = (!again).then(|| why.clone());
-                    over.push((id.clone(), entry.session, why, again));
+                let (why, again) = (running.ended(), running.restarts());
+                if entry.over == why {
+                    continue;
                 }
+                entry.over.clone_from(&why);
+                // With a session on it, it is the session that has ended.
+                let stays = again || entry.desktop.definition.restart || entry.session.is_some();
+                entry.failed = why.clone().filter(|_| !stays);
+                over.extend(why.map(|why| (id.clone(), entry.session, why)));
             }
         }
-        for (id, session, why, again) in over {
+        for (id, session, why) in over {
             tracing::warn!(desktop = %id, why, "a desktop has ended");
             if let Some(session) = session.and_then(|session| self.session(session)) {
-                // A session command that ends is a worker who signs out; without its X server
-                // there is nothing left either way.
-                let ending = match why.contains("session") {
-                    true => Ending::LoggedOut,
-                    false => Ending::DesktopLost,
-                };
-                session.end(ending);
-            } else if !again {
-                let gate = self.entry(&id, |entry| Arc::clone(&entry.gate));
-                if let Ok(gate) = gate {
-                    let _alone = gate.lock().await;
-                    self.take_down(&id).await;
-                }
-                self.tell(&id);
+                session.end(self.how_it_ended(&id));
+                continue;
             }
+            if self.entry(&id, |entry| entry.failed.is_some()).unwrap_or(false)
+                && let Ok(gate) = self.entry(&id, |entry| Arc::clone(&entry.gate))
+            {
+                let _alone = gate.lock().await;
+                self.take_down(&id).await;
+            }
+            self.tell(&id);
+        }
+    }
+
+    /// How a session ends whose desktop is going or gone. A session command that ends is a worker
+    /// who signs out; without its X server there is nothing left.
+    pub(super) fn how_it_ended(&self, id: &DesktopId) -> Ending {
+        let why = self.entry(id, |entry| entry.running.as_ref().and_then(|it| it.ended()));
+        match why.ok().flatten() {
+            Some(why) if why.starts_with("the session command ended") => Ending::LoggedOut,
+            _ => Ending::DesktopLost,
         }
     }
 
@@ -231,8 +241,10 @@ impl Desktops {
         for session in self.sessions() {
             match self.stored.credential(session.id) {
                 Ok(Some(credential)) => session.hold_to(&credential.policy),
-                Ok(None) => {
+                // Bytes that were altered below the index are as good as none.
+                Ok(None) | Err(StoreError::Damaged { .. }) => {
                     tracing::error!(session = %session.id, "its policy is gone");
+                    session.note(EventKind::Alert { what: "the stored policy is gone".into() });
                     session.end(Ending::Void);
                 }
                 // Not read is not changed; the index says itself that it fails.

@@ -40,6 +40,13 @@ pub fn segments() -> Router<App> {
 #[derive(Default)]
 pub struct Inits(Mutex<HashMap<(SessionId, u64), Hash>>);
 
+/// Whoever watches a worker while the session runs is named in what is recorded of the worker.
+fn watched(app: &App, id: SessionId, who: &SignedIn) {
+    if let Some(session) = app.desktops.session(id) {
+        session.watched(&who.0.username);
+    }
+}
+
 /// A playlist of all that is recorded: complete when the session has ended, growing before.
 #[utoipa::path(get, path = "/sessions/{id}/media/playlist.m3u8", tag = "media",
     params(("id" = String, Path)),
@@ -48,10 +55,11 @@ pub struct Inits(Mutex<HashMap<(SessionId, u64), Hash>>);
         (status = 410, body = ProblemDocument, content_type = "application/problem+json")))]
 async fn recorded(
     State(app): State<App>,
-    _: SignedIn,
+    who: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = session_id(&id)?;
+    watched(&app, id, &who);
     let text = blocking(&app, move |app| {
         let session = app.archive.session(id)?;
         let kind = if session.state.is_running() { Kind::Growing } else { Kind::Whole };
@@ -71,10 +79,7 @@ async fn live(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = session_id(&id)?;
-    // Whoever watches a worker is named in what is recorded of the worker.
-    if let Some(session) = app.desktops.session(id) {
-        session.watched(&who.0.username);
-    }
+    watched(&app, id, &who);
     let text = blocking(&app, move |app| {
         let session = app.archive.session(id)?;
         Ok(playlist::write(&parts(app, id, session.state)?, Kind::Live, "media/"))
@@ -85,10 +90,11 @@ async fn live(
 /// `init-{n}.mp4` or `{chunk}-{fragment}.m4s`.
 async fn segment(
     State(app): State<App>,
-    _: SignedIn,
+    who: SignedIn,
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let id = session_id(&id)?;
+    watched(&app, id, &who);
     let missing = || Problem::no_such("segment", &name);
     let wanted = Wanted::parse(&name).ok_or_else(missing)?;
     let found = blocking(&app, move |app| {

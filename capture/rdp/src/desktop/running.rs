@@ -43,6 +43,9 @@ pub const RESTART_FIRST: Duration = Duration::from_secs(1);
 pub const RESTART_LONGEST: Duration = Duration::from_secs(60);
 /// A desktop that lived as long counts as sound: the next pause is the first again.
 pub const RESTART_SOUND: Duration = Duration::from_secs(60);
+/// How long the X server outlives a session command that has ended, unless its end is ordered
+/// before: what records it ends in order meanwhile.
+pub const WIND_DOWN: Duration = Duration::from_secs(2);
 /// New starts in a row after which a desktop that does not become sound is given up.
 pub const RESTARTS_MAX: u32 = 8;
 
@@ -207,6 +210,8 @@ struct Shared {
     monitor: Mutex<Monitor>,
     /// Why it is ended, if not because it was stopped.
     reason: Mutex<Option<String>>,
+    /// Why its present life ends, from the moment at which that is known.
+    ending: Mutex<Option<String>>,
 }
 
 /// What is known of a desktop from one start to its end.
@@ -238,8 +243,8 @@ impl Running {
         let meter = Mutex::new(UsageMeter::new(setup.places.home.clone()));
         let held = setup.launcher == Launcher::Systemd;
         let monitor = Mutex::new(Monitor::new(setup.limits, held));
-        let (life, reason) = (Mutex::new(None), Mutex::new(None));
-        let shared = Arc::new(Shared { stop, life, meter, monitor, reason });
+        let (life, reason, ending) = Default::default();
+        let shared = Arc::new(Shared { stop, life, meter, monitor, reason, ending });
         let (first, started) = std::sync::mpsc::sync_channel(1);
         let (tell, state) = watch::channel(State::Running);
         let of_thread = shared.clone();
@@ -260,6 +265,11 @@ impl Running {
     /// start it is another.
     pub fn desktop(&self) -> Option<RunningDesktop> {
         self.shared.life().as_ref().map(|life| life.desktop.clone())
+    }
+
+    /// Why it is ending by itself, before its X server goes and [`State`] says so.
+    pub fn ending(&self) -> Option<String> {
+        self.shared.ending().clone()
     }
 
     /// How it stands, and when that changes.
@@ -325,6 +335,10 @@ impl Shared {
 
     fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ending(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order_end(&self, how: u64) {
@@ -457,6 +471,7 @@ impl Keeper {
             secrecy: Arc::new(Secrecy::of_user(user)),
             encoded: EncodedFeed::default(),
         };
+        *self.shared.ending() = None;
         *self.shared.life() = Some(Life { desktop, members: members.clone() });
         Ok(Started { server, session, session_members, members })
     }
@@ -539,6 +554,9 @@ impl Keeper {
     fn keep(&self, started: Started) -> End {
         let Started { mut server, mut session, session_members, members } = started;
         let end = self.wait(&mut server, &mut session);
+        if let End::Itself(reason) = &end {
+            *self.shared.ending() = Some(reason.clone());
+        }
         let grace = match end {
             End::Ordered { hurry: true } => Duration::ZERO,
             _ => self.setup.grace,
@@ -546,6 +564,15 @@ impl Keeper {
         session_members.end(grace);
         // Asked for its end, so that its number is free.
         let _ = session.wait();
+        let end = match end {
+            End::Itself(reason) if matches!(server.ended(), Ok(None)) => {
+                match self.pause(WIND_DOWN) {
+                    Some(hurry) if self.shared.reason().take().is_none() => End::Ordered { hurry },
+                    _ => End::Itself(reason),
+                }
+            }
+            end => end,
+        };
         drop(server);
         let left = members.end(Duration::ZERO);
         if left > 0 {
