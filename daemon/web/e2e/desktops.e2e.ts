@@ -3,7 +3,7 @@ import type { Browser } from "playwright-core";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { DesktopList } from "../src/lib/desktops";
+import type { Connection, DesktopList } from "../src/lib/desktops";
 import { launch, open, type Watched } from "./chromium";
 import { accessible, claim, fits, read, until } from "./steps";
 import { startTarget, type Target } from "./target";
@@ -152,6 +152,23 @@ describe("an operator with desktops", () => {
     await page.keyboard.press("Enter");
     await asked.waitFor({ state: "detached" });
     await page.getByText("Granted: paste into the desktop").waitFor();
+    // Somebody watches with a client of their own, and somebody else gets the session.
+    for (const [button, name, done, owner] of [
+      ["Let somebody watch design", "olga", "olga may watch design", "anna"],
+      ["Give the session on design to somebody else", "bob", "bob has the session on design", "bob"],
+    ] as const) {
+      await page.getByRole("button", { name: button }).click();
+      const form = page.getByRole("dialog");
+      await form.getByLabel("Who").fill(name);
+      await accessible(page, button);
+      await page.keyboard.press("Enter");
+      const shown = page.getByRole("dialog", { name: done });
+      await shown.getByText("This secret is shown once.").waitFor();
+      await shown.getByText(new RegExp(`/u:${name} `)).waitFor();
+      await shown.getByRole("button", { name: "I have passed it on" }).click();
+      await shown.waitFor({ state: "detached" });
+      expect((await read<{ items: Connection[] }>(page, "/connections")).items[0]?.owner).toBe(owner);
+    }
     await page.getByRole("button", { name: "End the session on design" }).click();
     const dialog = page.getByRole("dialog", { name: "End the session on design?" });
     await accessible(page, "end session");

@@ -38,6 +38,7 @@ import type {
   Credential,
   Desktop,
   DesktopList,
+  Invited,
   Issued,
   NewDesktop,
   Policy,
@@ -242,6 +243,8 @@ export const api = {
   terminate: (connection: string) => call<void>(`/connections/${id(connection)}`, { method: "DELETE" }),
   transfer: (connection: string, user: string) =>
     call<Issued>(`/connections/${id(connection)}/transfer`, { method: "POST", body: { user } }),
+  inviteObserver: (connection: string, user: string) =>
+    call<Invited>(`/connections/${id(connection)}/observers`, { method: "POST", body: { user } }),
   approvals: () => call<Page<Approval>>("/approvals"),
   answer: (approval: string, decision: "grant" | "deny") =>
     call<Approval>(`/approvals/${id(approval)}`, { method: "POST", body: { decision } }),

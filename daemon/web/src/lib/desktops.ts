@@ -77,6 +77,14 @@ export interface Issued {
   connect: ConnectHelp;
 }
 
+/** Somebody who may come to a session that runs. */
+export interface Invited {
+  user: string;
+  secret: string;
+  session_id: string;
+  connect: ConnectHelp;
+}
+
 export interface Credential {
   session_id: string;
   desktop_id: string;
