@@ -161,9 +161,13 @@ it.skipIf(!process.env["LUCID_BIN"])("takes the pictures of a worker's session",
   await page.waitForFunction(ready, undefined, { timeout: 20_000 });
   const skip = page.getByLabel("Skip idle");
   await skip.check();
-  await page.getByRole("slider").focus();
-  await page.keyboard.press("End");
-  await page.waitForTimeout(1_500);
+  // To where the clipboard went over, a moment after which it is in the picture.
+  await page.getByRole("button", { name: /text, \d+ bytes into the desktop/ }).click();
+  await page.waitForFunction(() => {
+    const video = document.querySelector<HTMLVideoElement>(".player video");
+    return video !== null && !video.seeking && video.readyState >= 2 && video.currentTime > 5;
+  });
+  await page.waitForTimeout(2_500);
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
   expect(await page.locator(".timeline .busy").count()).toBeGreaterThan(1);
   await shoot(page, "desktop-recording");

@@ -22,6 +22,10 @@ describe("an event in words", () => {
     ["file", { direction: "out", name: "a.pdf", bytes: 1_250_000 }, "a.pdf, 1.3 MB out of the desktop"],
     ["refused", { capability: "clipboard_in", denial: "not allowed", count: 2 }, "clipboard in: not allowed, 2 times"],
     ["approval", { capability: "files_out", approval: "granted", by: "op" }, "files out granted by op"],
+    ["policy", { hash: "b669".repeat(16), encoding: "a1" }, "what this session may, with the hash b669b669…b669"],
+    ["policy_changed", { before: "aa".repeat(32), hash: "bb".repeat(32) }, "from aaaaaaaa…aaaa to bbbbbbbb…bbbb"],
+    ["offered", { direction: "out", content: "image" }, "image to go out of the desktop"],
+    ["window", { title: "", application: "" }, "none has the focus"],
     ["lost", { count: 5 }, "5 events came too fast to be kept"],
   ])("%s %j", (kind, fields, words) => expect(says(event(kind, fields))).toBe(words));
   it("a kind this page does not know still says what it says", () => {
@@ -29,7 +33,7 @@ describe("an event in words", () => {
     expect(says(event("door_opened", { which: 3, by: "key", list: [1] }))).toBe("which 3, by key");
   });
   it("fields of another type do not break it", () => {
-    expect(says(event("window", { title: 7, application: null }))).toBe("");
+    expect(says(event("window", { title: 7, application: null }))).toBe("none has the focus");
     expect(says(event("keys", { count: "many" }))).toBe("0 keys pressed");
   });
 });

@@ -27,6 +27,7 @@ const OTHERS: Record<string, string> = {
   policy: "Policy",
   policy_changed: "Policy changed",
   notice_shown: "Notice shown",
+  offered: "Offered",
   redaction: "Key recording",
   resized: "Size",
 };
@@ -56,6 +57,12 @@ function size(bytes: number): string {
   return `${(bytes / unit[0]).toFixed(1)} ${unit[1]}`;
 }
 
+/** A hash, short enough to be compared at a glance; an export has it whole. */
+function hash(event: SessionEvent, field: string): string {
+  const whole = text(event, field);
+  return whole.length > 16 ? `${whole.slice(0, 8)}…${whole.slice(-4)}` : whole;
+}
+
 /** What an event says, in a line. Everything in it may come from a stranger and is shown as text. */
 export function says(event: SessionEvent): string {
   const way = text(event, "direction") === "out" ? "out of the desktop" : "into the desktop";
@@ -66,8 +73,19 @@ export function says(event: SessionEvent): string {
         .join(", ");
     case "state":
       return text(event, "state");
+    case "policy":
+      return `what this session may, with the hash ${hash(event, "hash")}`;
+    case "policy_changed":
+      return `from ${hash(event, "before")} to ${hash(event, "hash")}`;
+    case "notice_shown":
+      return `that the session is recorded, its words with the hash ${hash(event, "text")}`;
+    case "offered":
+      return `${text(event, "content")} to go ${way}`;
     case "window":
-      return [text(event, "title"), text(event, "application")].filter((part) => part !== "").join(" – ");
+      return (
+        [text(event, "title"), text(event, "application")].filter((part) => part !== "").join(" – ") ||
+        "none has the focus"
+      );
     case "keys": {
       const hidden = number(event, "hidden");
       const keys = `${plural(number(event, "count"), "key")} pressed`;
