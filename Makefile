@@ -28,8 +28,8 @@ CARGO := cargo
 WEB   := daemon/web
 LUCID := $(CARGO_TARGET_DIR)/release/lucid
 
-.PHONY: help run build web test bench fuzz test-power test-systemd install uninstall deb deb-arm64 \
-	deb-arm64-check image test-image clean
+.PHONY: help run build web test bench fuzz test-power test-systemd test-container install uninstall deb deb-arm64 \
+	deb-arm64-check image test-image container clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +60,9 @@ test: ## Everything that must hold: format, lints, rules, docs, page, all tests
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO) test --locked --workspace
 	tests/systemd/units $(CARGO_TARGET_DIR)/debug
+	if [ "$$(id -u)" = 0 ]; then \
+		tests/systemd/boot $(CARGO_TARGET_DIR)/debug && tests/container/run $(CARGO_TARGET_DIR)/debug; \
+	else echo "NOT RUN without root: make test-systemd test-container" >&2; fi
 	npm --prefix $(WEB) test
 	LUCID_BIN=$(CARGO_TARGET_DIR)/debug/lucid npm --prefix $(WEB) run e2e
 
@@ -67,6 +70,11 @@ test-systemd: ## Boot a Debian with the package: units, watchdog, borders betwee
 	@scripts/deps systemd
 	$(CARGO) build --locked --workspace --bins
 	tests/systemd/boot $(CARGO_TARGET_DIR)/debug
+
+test-container: ## Make the container images, and run them as an engine would
+	@scripts/deps container
+	$(CARGO) build --locked --workspace --bins
+	tests/container/run $(CARGO_TARGET_DIR)/debug
 
 test-power: ## Cut the power LUCID_POWER_CUTS times, kill the recording daemon LUCID_KILL_ROUNDS times
 	@scripts/deps power
@@ -90,6 +98,13 @@ install: build ## Install under $(DESTDIR)$(PREFIX), units of systemd included
 
 uninstall: ## Remove what install put there; recordings, keys and settings stay
 	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install uninstall
+
+container: build ## Make the container images in target/container, of arm64 too where it was built
+	@scripts/deps container
+	scripts/container $(CARGO_TARGET_DIR)/release $(CARGO_TARGET_DIR)/container
+	if [ -x $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/release/lucid ]; then \
+		STRIP=aarch64-linux-gnu-strip scripts/container \
+			$(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/release $(CARGO_TARGET_DIR)/container arm64; fi
 
 deb: build ## Make the Debian package in target/debian
 	@scripts/deps deb
