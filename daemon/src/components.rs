@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::{Sources, SourcesError};
 use crate::supervisor::{Need, Plan, Supervisor};
-use crate::{chain, front, housekeeping, settle};
+use crate::{chain, front, housekeeping, limits, settle};
 
 /// A listener that says nothing for this long is stuck.
 const LISTENER_BEATS_WITHIN: Duration = Duration::from_secs(20);
@@ -139,6 +139,8 @@ impl Core {
 pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) {
     let supervisor = &app.supervisor;
     start_purge(supervisor, auth);
+    let limits_of = supervisor.register(optional("limits"));
+    limits::report(&limits_of, &lucid_hw::Machine::here(), limits::is_service());
     report_sources(supervisor, damaged);
     start_chain(app, &core);
     let anchoring = Arc::clone(&core.anchoring);

@@ -21,6 +21,7 @@ mod front;
 mod housekeeping;
 mod http;
 mod keyfile;
+mod limits;
 mod logging;
 mod machine;
 mod metrics;
@@ -33,6 +34,7 @@ mod sealed_file;
 mod settle;
 mod sources;
 mod supervisor;
+mod system;
 mod view;
 
 use std::path::PathBuf;
@@ -60,6 +62,7 @@ use crate::machine::Machine;
 use crate::quarantine::Quarantine;
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
+use crate::system::{KeptLog, System};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -82,12 +85,15 @@ fn main() -> ExitCode {
 /// Runs the daemon until it is asked to stop. Nothing is opened before the configuration is
 /// checked, and nothing listens before everything behind it runs.
 fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> {
-    logging::start(&config.log)?;
+    let log = logging::start(&config.log)?;
     raise_descriptor_limit();
+    if system::reset::carry_out(&config.data_dir, &config.desktops.home)? {
+        tracing::warn!("the factory reset is done: this is a first start");
+    }
     let (data_dir, report) = data_dir::open_with_report(&config.data_dir)?;
     let archive = Arc::new(Archive::new(data_dir)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(live(config, archive, report, ready_file));
+    let exit = runtime.block_on(live(config, log, archive, report, ready_file));
     // What still waits for a disk or a camera has had its deadline.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -95,6 +101,7 @@ fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> 
 
 async fn live(
     config: Config,
+    log: Arc<KeptLog>,
     archive: Arc<Archive>,
     report: OpenReport,
     ready_file: Option<PathBuf>,
@@ -134,6 +141,7 @@ async fn live(
         desktops,
         machine: Machine::default(),
         quarantine: Quarantine::new(&report),
+        system: System::new(log),
         config,
     };
     let app = parts.build(&core);
@@ -160,6 +168,7 @@ async fn live(
     let reason = tokio::select! {
         _ = terminated.recv() => "SIGTERM",
         _ = interrupted.recv() => "SIGINT",
+        order = app.system.orders.given() => order.as_str(),
     };
     tracing::info!(reason, deadline_s = drain.as_secs_f64(), "stopping");
     notify::stopping(drain);

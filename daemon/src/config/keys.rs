@@ -280,6 +280,18 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "system.power_requests",
+        help: "directory where requests to restart or shut down the machine are heard",
+        set: |config, value| {
+            config.power_requests = match PathBuf::from(value.text()?) {
+                path if path.is_absolute() => path,
+                _ => return Err("expected an absolute path".into()),
+            };
+            Ok(())
+        },
+        show: |config| quoted(&config.power_requests.to_string_lossy()),
+    },
+    Key {
         name: "desktops.enabled",
         help: "recorded desktops: auto (where Xvfb is installed), on or off",
         set: |config, value| {

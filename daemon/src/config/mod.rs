@@ -66,6 +66,8 @@ pub struct Config {
     pub desktops: Desktops,
     /// What nodes are paid for their credits.
     pub settle: Settings,
+    /// Directory where requests to restart or shut down the machine are heard.
+    pub power_requests: PathBuf,
 }
 
 /// Listeners and their limits.
@@ -161,12 +163,20 @@ impl Default for Config {
             payments_socket: None,
             desktops: Desktops::default(),
             settle: Settings::default(),
+            power_requests: PathBuf::from("/run/lucid-power"),
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
             exports: Limits {
                 keep: Duration::from_secs(7 * 24 * 3600),
                 bytes_max: 32 * 1024 * MIB,
             },
         }
+    }
+}
+
+impl Config {
+    /// Every key with its value, as TOML.
+    pub fn shown(&self) -> String {
+        Loaded { config: self.clone(), origins: BTreeMap::new() }.to_toml()
     }
 }
 

@@ -87,9 +87,17 @@ pub struct Running {
 pub fn unavailable(config: &config::Desktops) -> Option<String> {
     match config.presence {
         Presence::Off => Some("desktops are off (`desktops.enabled`)".into()),
-        Presence::On => None,
-        Presence::Auto => missing(),
+        Presence::On => without_users(),
+        Presence::Auto => missing().or_else(without_users),
     }
+}
+
+/// A service that is not root could run desktops as its own user only, who reads its keys.
+fn without_users() -> Option<String> {
+    let root = rustix::process::geteuid().is_root();
+    (crate::limits::is_service() && !root).then(|| {
+        "desktops need users of their own, which a service that is not root cannot give".into()
+    })
 }
 
 /// What a desktop needs and this machine has not.

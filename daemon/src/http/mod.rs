@@ -21,6 +21,7 @@ mod range;
 pub mod rate;
 pub mod sessions;
 pub mod sources;
+mod system;
 pub mod time;
 pub mod tls;
 mod web;
@@ -53,6 +54,7 @@ use crate::quarantine::Quarantine;
 use crate::recordings::{Pulse, Recordings};
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
+use crate::system::System;
 use rate::{Rate, RateTable};
 
 /// Largest JSON body, in bytes.
@@ -108,6 +110,8 @@ pub struct Shared {
     pub exports: Arc<Exports>,
     /// What was put aside as damaged.
     pub quarantine: Quarantine,
+    /// The device as a machine.
+    pub system: System,
     /// Bytes the sessions of each source take, as last counted.
     pub used: Mutex<HashMap<String, u64>>,
     /// Held while an uploaded bundle is verified.
@@ -154,6 +158,8 @@ pub struct Parts {
     pub machine: Machine,
     /// What was put aside as damaged.
     pub quarantine: Quarantine,
+    /// The device as a machine.
+    pub system: System,
 }
 
 impl Parts {
@@ -173,6 +179,7 @@ impl Parts {
             pulse: Arc::clone(&core.pulse),
             exports: Arc::clone(&core.exports),
             quarantine: self.quarantine,
+            system: self.system,
             used: Mutex::default(),
             verifying: Arc::new(Semaphore::new(1)),
             lists: sessions::Lists::default(),
@@ -218,7 +225,8 @@ pub fn router(app: &App) -> Router {
             .merge(exports::routes())
             .merge(chain::routes())
             .merge(payments::routes())
-            .merge(evidence::routes()),
+            .merge(evidence::routes())
+            .merge(system::routes()),
     );
     let api = api
         .merge(media::segments())

@@ -122,6 +122,8 @@ kinds! {
     TooManyCredentials = "too-many-credentials", CONFLICT, "Too many credentials are alive";
     /// The request was answered, or is too old.
     AlreadyAnswered = "already-answered", CONFLICT, "The request was answered already";
+    /// The machine has not what this needs.
+    NotPossibleHere = "not-possible-here", CONFLICT, "That is not possible on this machine";
     /// A fault of the device, written to its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The device failed to answer";
 }

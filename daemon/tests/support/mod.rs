@@ -212,8 +212,13 @@ impl Daemon {
     }
 
     /// Asks it to stop; returns the exit code, its log and the directory.
-    pub fn stop(mut self) -> (i32, String, tempfile::TempDir) {
+    pub fn stop(self) -> (i32, String, tempfile::TempDir) {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it ends; returns the exit code, its log and the directory.
+    pub fn ended(mut self) -> (i32, String, tempfile::TempDir) {
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         let status = self.child.wait().unwrap();

@@ -14,6 +14,7 @@ import type {
   Wallet,
   Why,
 } from "./payments";
+import type { LogLevel, LogLine, ResetPreview, System } from "./system";
 import type {
   Activity,
   ChainHead,
@@ -274,6 +275,16 @@ export const api = {
     rewards: () => call<Page<Reward>>("/payments/rewards"),
   },
 
+  system: {
+    read: () => call<System>("/system"),
+    logs: (filter: { q?: string; level?: LogLevel; before?: number; limit?: number }) =>
+      call<{ items: LogLine[]; more: boolean }>(`/system/logs${query(filter)}`),
+    restart: (what: "recorder" | "device") => call<void>("/system/restart", { method: "POST", body: { what } }),
+    shutdown: () => call<void>("/system/shutdown", { method: "POST" }),
+    resetPreview: () => call<ResetPreview>("/system/factory-reset"),
+    factoryReset: (confirm: string) => call<void>("/system/factory-reset", { method: "POST", body: { confirm } }),
+  },
+
   head: () => call<ChainHead>("/chain/head"),
   components: () => call<Page<Component>>("/components"),
   health: () => call<EvidenceHealth>("/evidence-health"),
@@ -289,6 +300,8 @@ export const urls = {
   thumbnail: (desktop: string, at: number) => `${BASE}/desktops/${id(desktop)}/thumbnail?at=${at}`,
   rdpFile: (desktop: string, user: string) => `${BASE}/desktops/${id(desktop)}/rdp-file${query({ user })}`,
   download: (job: string) => `${BASE}/exports/${id(job)}/download`,
+  followLogs: (q: string, level: LogLevel) => `${BASE}/system/logs/follow${query({ q, level })}`,
+  supportBundle: `${BASE}/system/support-bundle`,
   events: `${BASE}/events`,
   verify: `${BASE}/verify`,
 };

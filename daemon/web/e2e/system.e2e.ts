@@ -1,0 +1,128 @@
+// The machine on the device's page: disks, log, restart, shutdown, factory reset. Against the fixture server; the real
+// routes are judged by the daemon's own tests. LUCID_SHOTS names a folder for pictures of what was seen.
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launch, open, type Watched } from "./chromium";
+import { accessible, fits } from "./steps";
+// @ts-ignore: plain JavaScript without declarations
+import { startFixture } from "./fixture/server.mjs";
+// @ts-ignore: plain JavaScript without declarations
+import { machine, say } from "./fixture/system.mjs";
+
+interface Fixture {
+  url: string;
+  world: { machine: { asked: string[]; power: boolean; followers: Set<unknown> }; device: { name: string } };
+  close: () => Promise<void>;
+}
+
+let browser: Browser;
+let device: Fixture;
+let seen: Watched;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(async () => browser?.close());
+beforeEach(async () => {
+  device = (await startFixture({ claimed: true })) as Fixture;
+  device.world.machine = machine() as Fixture["world"]["machine"];
+  seen = await open(browser, device.url);
+  const { page } = seen;
+  await page.getByLabel("User name").fill("admin");
+  await page.getByLabel("Password").fill("correct horse battery");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+  await page.goto(`${device.url}/#/device`);
+  await page.getByRole("button", { name: "Factory reset" }).waitFor();
+});
+afterEach(async () => {
+  const { faults } = seen;
+  await seen.context.close();
+  await device.close();
+  expect(faults).toEqual([]);
+});
+
+async function shoot(page: Page, name: string): Promise<void> {
+  const folder = process.env["LUCID_SHOTS"];
+  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+describe("the machine", () => {
+  it("says what it has, and fits a desk and a phone", async () => {
+    const { page } = seen;
+    await page.getByText("do not bind: the memory controller is off").waitFor();
+    await page.getByText("free of").first().waitFor();
+    for (const [name, width] of [
+      ["desk", 1280],
+      ["phone", 390],
+    ] as const) {
+      await page.setViewportSize({ width, height: 860 });
+      await fits(page, `device at ${width} px`);
+      await accessible(page, `device, ${name}`);
+      await shoot(page, `system-${name}`);
+    }
+  });
+
+  it("searches its log, looks back, and follows it", async () => {
+    const { page } = seen;
+    const lines = page.getByRole("log").locator(".line");
+    await expect.poll(() => lines.count()).toBe(200);
+    await page.getByRole("button", { name: "Older lines" }).click();
+    await expect.poll(() => lines.count()).toBe(260);
+    await page.getByLabel("Search").fill("disk RECORDER");
+    await expect.poll(() => lines.count()).toBe(52);
+    await page.getByLabel("Search").fill("no such words");
+    await page.getByText("No line fits.").waitFor();
+    await page.getByLabel("Search").fill("");
+    await page.getByLabel("Show").selectOption("error");
+    await expect.poll(() => lines.count()).toBe(52);
+    await page.getByLabel("Show").selectOption("info");
+    await expect.poll(() => lines.count()).toBe(200);
+    await page.getByLabel("Follow").check();
+    await expect.poll(() => device.world.machine.followers.size).toBe(1);
+    say(device.world, "something new happened", "warn");
+    await page.getByText("something new happened").waitFor();
+    await page.getByLabel("Follow").uncheck();
+    await expect.poll(() => device.world.machine.followers.size).toBe(0);
+  });
+
+  it("asks before it restarts or shuts down, and not where it cannot", async () => {
+    const { page } = seen;
+    const asked = device.world.machine.asked;
+    for (const [button, wanted] of [
+      ["Restart recorder", "recorder"],
+      ["Restart device", "device"],
+      ["Shut down", "off"],
+    ] as const) {
+      await page.getByRole("button", { name: button }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Leave it running" }).click();
+      await page.getByRole("button", { name: button }).click();
+      await page.getByRole("dialog").locator("button.danger").click();
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+      expect(asked.splice(0)).toEqual([wanted]);
+    }
+    device.world.machine.power = false;
+    await page.reload();
+    await page.getByText("nobody waits for such requests").waitFor();
+    expect(await page.getByRole("button", { name: "Restart device" }).isDisabled()).toBe(true);
+    expect(await page.getByRole("button", { name: "Shut down" }).isDisabled()).toBe(true);
+  });
+
+  it("resets only after saying what goes and hearing the device's name", async () => {
+    const { page } = seen;
+    await page.getByRole("button", { name: "Factory reset" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("the device's key").waitFor();
+    await dialog.getByText("verify as before").waitFor();
+    await accessible(page, "factory reset");
+    await shoot(page, "system-reset");
+    const destroy = dialog.getByRole("button", { name: "Destroy and reset" });
+    await dialog.getByRole("textbox").fill(`${device.world.device.name} `);
+    expect(await destroy.isDisabled()).toBe(true);
+    await dialog.getByRole("textbox").fill(device.world.device.name);
+    await destroy.click();
+    await dialog.waitFor({ state: "detached" });
+    expect(device.world.machine.asked).toEqual(["factory-reset"]);
+  });
+});
