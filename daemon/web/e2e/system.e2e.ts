@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(async () => browser?.close());
 beforeEach(async () => {
-  device = (await startFixture({ claimed: true })) as Fixture;
+  device = (await startFixture({ claimed: true })) as unknown as Fixture;
   device.world.machine = machine() as Fixture["world"]["machine"];
   seen = await open(browser, device.url);
   const { page } = seen;
