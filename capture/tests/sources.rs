@@ -312,7 +312,8 @@ fn a_screen_is_recorded() {
     taken.check();
     let tracks = &taken.inits()[0].tracks;
     assert_eq!((tracks[0].width, tracks[0].height), (320, 240));
-    assert!(taken.fragments().iter().take(2).all(|f| f.keyframe));
+    // Of a screen the first stands alone, and others when something changes.
+    assert!(taken.fragments()[0].keyframe);
     assert_eq!(taken.decode()[0].0, "h264");
 }
 

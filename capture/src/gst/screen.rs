@@ -160,8 +160,15 @@ impl Camera {
         self.last = Some(Instant::now());
         let interval = if self.changed { KEYFRAME_CHANGED } else { KEYFRAME_STILL };
         if wanted || self.alone.is_none_or(|alone| alone.elapsed() >= interval) {
+            // The first picture stands alone unasked. The event goes out at the pad, where this
+            // thread is at home: the element's own way takes a lock that whoever stops the
+            // pipeline holds while it waits for this thread.
+            if self.alone.is_some()
+                && let Some(pad) = source.static_pad("src")
+            {
+                let _ = pad.push_event(keyframe_event());
+            }
             (self.alone, self.changed) = (self.last, false);
-            source.send_event(keyframe_event());
         }
         // Refused only by a pipeline that is being stopped.
         let _ = source.push_buffer(buffer);
