@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // A busy machine may take its time; no test judges by it.
+    expect: { poll: { timeout: 20_000, interval: 100 } },
     include: ["e2e/**/*.e2e.ts"],
     environment: "node",
     testTimeout: 90_000,
