@@ -39,6 +39,8 @@ fn an_order_of_stake_repeated_after_a_kill_is_carried_out_once() {
     assert_eq!(here.ok(&keyed("1500"))["txid"], first["txid"]);
     assert_eq!(here.run(&keyed("1000")).status.code(), Some(20), "one key, two orders");
     let staking = wait_for("the end of all orders", || {
+        // Far below the gateway's limit of requests.
+        std::thread::sleep(std::time::Duration::from_millis(700));
         let staking = here.ok(&["stake", "show", "main"]);
         staking["under_way"].as_array()?.is_empty().then_some(staking)
     });
