@@ -58,7 +58,7 @@ test: ## Everything that must hold: format, lints, rules, docs, page, all tests
 	npm --prefix $(WEB) run build
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 	tests/systemd/units $(CARGO_TARGET_DIR)/debug
 	npm --prefix $(WEB) test
 	LUCID_BIN=$(CARGO_TARGET_DIR)/debug/lucid npm --prefix $(WEB) run e2e

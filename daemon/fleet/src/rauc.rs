@@ -175,7 +175,8 @@ impl Rauc {
         bundle(&told)
     }
 
-    /// Writes the bundle at `path` to the other slot; `progress` hears how far it is, of 100.
+    /// Writes the bundle at `path` to the other slot; `progress` hears how far it is, of 100, never
+    /// less than it heard before, and 100 once the slot is written.
     ///
     /// # Errors
     /// [`RaucError::Install`] in RAUC's words.
@@ -184,6 +185,7 @@ impl Rauc {
         // Listen first, ask then: a short installation would be over unheard.
         let mut completed = within(ANSWER_WITHIN, self.installer.receive_completed()).await?;
         let mut moved = self.installer.receive_progress_changed().await;
+        let mut told = None;
         let owner = self.installer.inner().receive_owner_changed();
         let mut owner = within(ANSWER_WITHIN, owner).await?;
         within(ANSWER_WITHIN, self.installer.install_bundle(path, HashMap::new())).await?;
@@ -193,8 +195,13 @@ impl Rauc {
                     // What was told before the end is heard before it.
                     biased;
                     Some(change) = moved.next() => {
-                        if let Ok((percent, ..)) = change.get().await {
-                            progress(percent.clamp(0, 100) as u8);
+                        // RAUC leaves the property at 100 when an operation ends, and the first
+                        // that is heard may be the operation before this one.
+                        if let Ok((percent @ 0..100, ..)) = change.get().await
+                            && told < Some(percent)
+                        {
+                            told = Some(percent);
+                            progress(percent as u8);
                         }
                     }
                     signal = completed.next() => {
@@ -214,6 +221,7 @@ impl Rauc {
             Err(_) => return Err(RaucError::Late(INSTALL_WITHIN)),
         };
         if result == 0 {
+            progress(100);
             return Ok(());
         }
         let words = within(ANSWER_WITHIN, self.installer.last_error()).await?;

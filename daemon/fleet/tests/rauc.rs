@@ -215,6 +215,7 @@ async fn a_bundle_goes_through_rauc_into_the_other_slot_and_is_confirmed() {
     installed.unwrap_or_else(|error| panic!("{error}\n{}", device.log()));
     let seen = seen.into_inner().unwrap();
     assert!(seen.len() > 3 && seen.is_sorted(), "{seen:?}");
+    assert!(seen.first() < Some(&100) && seen.last() == Some(&100), "{seen:?}");
     let written = fs::read(device.path("root-b")).unwrap();
     let meant = fs::read(device.path("content/root.img")).unwrap();
     assert!(
