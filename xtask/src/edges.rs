@@ -22,6 +22,12 @@ const IMPURE: &[&str] =
 
 const ROWS: &[Row] = &[
     Row {
+        member: "lucid-settings",
+        ours: &[],
+        never: &["tokio", "sled", "axum", "hyper", "gstreamer*", "ed25519-dalek", "k256"],
+        because: "every process reads its settings by it, so it knows none of them",
+    },
+    Row {
         member: "lucid-evidence",
         ours: &[],
         never: IMPURE,
@@ -77,13 +83,14 @@ const ROWS: &[Row] = &[
     },
     Row {
         member: "lucid-pay",
-        ours: &["lucid-pay-api", "tron-protobuf"],
+        ours: &["lucid-settings", "lucid-pay-api", "tron-protobuf"],
         never: &["lucid-chain*", "lucid-capture", "lucid-store", "lucid-evidence", "lucid"],
         because: "the payment process knows payouts, not blocks and not recordings",
     },
     Row {
         member: "lucid",
         ours: &[
+            "lucid-settings",
             "lucid-evidence",
             "lucid-store",
             "lucid-hw",

@@ -4,28 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lucid_hw::gpio::{GpioChoice, MAX_LINES};
+use lucid_settings::{Value, quoted};
 
-use super::value::Value;
 use super::{Config, LogFormat, MIB, PlainHttp, Presence};
 
-/// One configuration key.
-pub struct Key {
-    /// Dotted name, as in the file.
-    pub name: &'static str,
-    /// What it means, one line.
-    pub help: &'static str,
-    /// Reads a value into the configuration; the error says what would be right.
-    pub set: fn(&mut Config, &Value) -> Result<(), String>,
-    /// The current value as TOML.
-    pub show: fn(&Config) -> String,
-}
-
-impl Key {
-    /// The environment variable of this key.
-    pub fn variable(&self) -> String {
-        format!("LUCID_{}", self.name.replace('.', "_").to_uppercase())
-    }
-}
+/// One key of the daemon's configuration.
+pub type Key = lucid_settings::Key<Config>;
 
 const FORMATS: [(&str, LogFormat); 4] = [
     ("auto", LogFormat::Auto),
@@ -528,10 +512,6 @@ fn gpio(choice: &GpioChoice) -> String {
 
 fn number(value: &Value) -> Result<u32, String> {
     Ok(u32::try_from(value.number(0, 1_000_000)?).unwrap_or(u32::MAX))
-}
-
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 fn address(address: Option<std::net::SocketAddr>) -> String {

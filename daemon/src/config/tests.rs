@@ -1,5 +1,7 @@
 //! What the configuration accepts, which source wins, and what its refusals say.
 
+use lucid_settings::merge;
+
 use super::*;
 
 fn flag(name: &str, text: &str) -> (String, String, String) {
@@ -10,13 +12,13 @@ fn env(name: &str, text: &str) -> Vec<(String, String)> {
     vec![(name.to_owned(), text.to_owned())]
 }
 
-fn with_file(text: &str) -> Result<Loaded, ConfigError> {
+fn with_file(text: &str) -> Result<Loaded, SettingsError> {
     merge(Some((Path::new("test.toml"), text)), Vec::new(), &Vec::new())
 }
 
 #[test]
 fn defaults_stand_when_nothing_is_said() {
-    let loaded = merge(None, Vec::new(), &Vec::new()).unwrap();
+    let loaded = merge::<Config>(None, Vec::new(), &Vec::new()).unwrap();
     assert_eq!(loaded.config, Config::default());
     assert!(loaded.origins.is_empty());
 }
@@ -27,7 +29,7 @@ fn flags_win_over_environment_over_file() {
     let mut variables = env("LUCID_HTTP_LISTEN", "127.0.0.1:3");
     variables.extend(env("LUCID_HTTP_LISTEN_TLS", "off"));
     let flags = vec![flag("http.listen", "127.0.0.1:4")];
-    let loaded = merge(Some((Path::new("test.toml"), file)), variables, &flags).unwrap();
+    let loaded = merge::<Config>(Some((Path::new("test.toml"), file)), variables, &flags).unwrap();
     assert_eq!(loaded.config.http.burst, 5);
     assert_eq!(loaded.config.http.listen, Some("127.0.0.1:4".parse().unwrap()));
     assert_eq!(loaded.config.http.listen_tls, None);
@@ -39,10 +41,10 @@ fn an_unknown_key_names_the_nearest_known_one() {
     let error = with_file("[http]\nlisten_tsl = \"off\"\n").unwrap_err();
     let text = error.to_string();
     assert!(text.contains("`http.listen_tsl`") && text.contains("`http.listen_tls`"), "{text}");
-    let error = merge(None, env("LUCID_HTP_LISTEN", "x"), &Vec::new()).unwrap_err();
+    let error = merge::<Config>(None, env("LUCID_HTP_LISTEN", "x"), &Vec::new()).unwrap_err();
     assert!(error.to_string().contains("LUCID_HTTP_LISTEN"), "{error}");
-    merge(None, env("LUCID_TEST_SEED", "x"), &Vec::new()).unwrap();
-    merge(None, env("PATH", "x"), &Vec::new()).unwrap();
+    merge::<Config>(None, env("LUCID_TEST_SEED", "x"), &Vec::new()).unwrap();
+    merge::<Config>(None, env("PATH", "x"), &Vec::new()).unwrap();
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn the_printed_configuration_reads_back_as_itself() {
         flag("log.format", "json"),
         flag("drain_s", "2.5"),
     ];
-    let loaded = merge(None, Vec::new(), &flags).unwrap();
+    let loaded = merge::<Config>(None, Vec::new(), &flags).unwrap();
     let again = with_file(&loaded.to_toml()).unwrap();
     assert_eq!(again.config, loaded.config);
     assert_eq!(again.origins.len(), KEYS.len());

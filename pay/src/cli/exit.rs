@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use lucid_pay::client::{BuildError, EndpointError};
-use lucid_pay::config::ConfigError;
+use lucid_pay::config::SettingsError;
 use lucid_pay::journal::{JournalError, OpenFileError};
 use lucid_pay::process::data_dir::DataDirError;
 use lucid_pay::process::secret::SecretError;
@@ -98,7 +98,7 @@ pub fn code(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if let Some(exit) = cause.downcast_ref::<Coded>() {
             return exit.0;
-        } else if cause.is::<ConfigError>() || cause.is::<EndpointError>() {
+        } else if cause.is::<SettingsError>() || cause.is::<EndpointError>() {
             return Exit::Config;
         } else if let Some(error) = cause.downcast_ref::<WalletError>() {
             return of_wallet(error);

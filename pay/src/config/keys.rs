@@ -2,29 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{Config, LockMemory, LogFormat, Network, NodeUrl, Value};
+use lucid_settings::quoted;
+
+use super::read::{absolute, address, addresses, names, usdt};
+use super::{Config, LockMemory, LogFormat, Network, NodeUrl};
 use crate::payout::router::Router;
 use crate::payout::types::Usdt;
 use crate::tron::{Address, hex};
 
-/// One configuration key.
-pub struct Key {
-    /// Dotted name, as in the file.
-    pub name: &'static str,
-    /// What it means, one line.
-    pub help: &'static str,
-    /// Reads a value into the configuration; the error says what would be right.
-    pub set: fn(&mut Config, &Value) -> Result<(), String>,
-    /// The present value as TOML; `None` when there is none.
-    pub show: fn(&Config) -> Option<String>,
-}
-
-impl Key {
-    /// The environment variable of this key.
-    pub fn variable(&self) -> String {
-        format!("{}{}", super::PREFIX, self.name.replace('.', "_").to_uppercase())
-    }
-}
+/// One key of the payment process's configuration.
+pub type Key = lucid_settings::Key<Config>;
 
 const LOCK: [(&str, LockMemory); 3] =
     [("auto", LockMemory::Auto), ("required", LockMemory::Required), ("off", LockMemory::Off)];
@@ -34,25 +21,21 @@ const MAX_NODES: usize = 8;
 /// The function of a router whose function is not named.
 const ROUTER_FUNCTION: &str = "payout(address,uint256,bytes32)";
 
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+fn path(path: Option<&PathBuf>) -> String {
+    path.map(|path| quoted(&path.to_string_lossy())).unwrap_or_default()
 }
 
-fn path(path: Option<&PathBuf>) -> Option<String> {
-    path.map(|path| quoted(&path.to_string_lossy()))
-}
-
-fn list<T: ToString>(items: &[T]) -> Option<String> {
+fn list<T: ToString>(items: &[T]) -> String {
     let items: Vec<_> = items.iter().map(|item| quoted(&item.to_string())).collect();
-    Some(format!("[{}]", items.join(", ")))
+    format!("[{}]", items.join(", "))
 }
 
-fn amount(amount: Usdt) -> Option<String> {
-    Some(quoted(&amount.to_string()))
+fn amount(amount: Usdt) -> String {
+    quoted(&amount.to_string())
 }
 
-fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> Option<String> {
-    words.iter().find(|(_, known)| known == value).map(|(word, _)| quoted(word))
+fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+    words.iter().find(|(_, known)| known == value).map(|(word, _)| quoted(word)).unwrap_or_default()
 }
 
 /// `https://host`, `http://127.0.0.1:8090`, or either after a name and `=`.
@@ -101,7 +84,7 @@ pub const KEYS: &[Key] = &[
             config.network = value.word(&Network::ALL)?;
             Ok(())
         },
-        show: |config| Some(quoted(config.network.name())),
+        show: |config| quoted(config.network.name()),
     },
     Key {
         name: "data_dir",
@@ -110,16 +93,16 @@ pub const KEYS: &[Key] = &[
             config.data_dir = absolute(value)?;
             Ok(())
         },
-        show: |config| Some(quoted(&config.data_dir.to_string_lossy())),
+        show: |config| quoted(&config.data_dir.to_string_lossy()),
     },
     Key {
         name: "drain_s",
         help: "seconds that begun requests get to finish after a stop signal",
         set: |config, value| {
-            config.drain = value.seconds(1, 300)?;
+            config.drain = value.seconds(1.0, 300.0)?;
             Ok(())
         },
-        show: |config| Some(config.drain.as_secs().to_string()),
+        show: |config| config.drain.as_secs_f64().to_string(),
     },
     Key {
         name: "log",
@@ -152,10 +135,10 @@ pub const KEYS: &[Key] = &[
         name: "wallet.pays",
         help: "name or id of the wallet that pays; without it the only one that can sign",
         set: |config, value| {
-            config.paying_wallet = Some(value.text()?.to_owned());
+            config.paying_wallet = Some(value.text()?);
             Ok(())
         },
-        show: |config| config.paying_wallet.as_deref().map(quoted),
+        show: |config| config.paying_wallet.as_deref().map(quoted).unwrap_or_default(),
     },
     Key {
         name: "gateway.socket",
@@ -170,7 +153,7 @@ pub const KEYS: &[Key] = &[
         name: "gateway.users",
         help: "users who may ask, by name or id; who runs lucid-pay always may",
         set: |config, value| {
-            config.users = value.list();
+            config.users = names(value)?;
             Ok(())
         },
         show: |config| list(&config.users),
@@ -179,7 +162,7 @@ pub const KEYS: &[Key] = &[
         name: "node.urls",
         help: "nodes to ask, each URL or NAME=URL; without any the network's public one",
         set: |config, value| {
-            let nodes = value.list();
+            let nodes = value.list()?;
             if nodes.len() > MAX_NODES {
                 return Err(format!("expected at most {MAX_NODES} nodes"));
             }
@@ -223,10 +206,10 @@ pub const KEYS: &[Key] = &[
         name: "node.timeout_s",
         help: "seconds one call to a node may take",
         set: |config, value| {
-            config.node_timeout = value.seconds(1, 120)?;
+            config.node_timeout = value.seconds(1.0, 120.0)?;
             Ok(())
         },
-        show: |config| Some(config.node_timeout.as_secs().to_string()),
+        show: |config| config.node_timeout.as_secs_f64().to_string(),
     },
     Key {
         name: "node.poll_ms",
@@ -235,42 +218,47 @@ pub const KEYS: &[Key] = &[
             config.poll = std::time::Duration::from_millis(value.number(20, 600_000)?);
             Ok(())
         },
-        show: |config| Some(config.poll.as_millis().to_string()),
+        show: |config| config.poll.as_millis().to_string(),
     },
     Key {
         name: "token.address",
         help: "contract of the token that is paid; without it the network's USDT",
         set: |config, value| {
-            config.token = Some(value.address()?);
+            config.token = Some(address(value)?);
             Ok(())
         },
-        show: |config| config.token.map(|address| quoted(&address.to_string())),
+        show: |config| config.token.map(|token| quoted(&token.to_string())).unwrap_or_default(),
     },
     Key {
         name: "router.address",
         help: "contract of the router route",
         set: |config, value| {
-            let contract = value.address()?;
+            let contract = address(value)?;
             config.router = Some(Router { contract, function: ROUTER_FUNCTION.to_owned() });
             Ok(())
         },
-        show: |config| config.router.as_ref().map(|router| quoted(&router.contract.to_string())),
+        show: |config| {
+            let router = config.router.as_ref();
+            router.map(|router| quoted(&router.contract.to_string())).unwrap_or_default()
+        },
     },
     Key {
         name: "router.function",
         help: "its function: payee, amount and, if there is a third, the evidence hash",
         set: |config, value| {
-            let function = value.text()?.to_owned();
+            let function = value.text()?;
             crate::payout::router::check(&function).map_err(|error| error.to_string())?;
             router(config, |router| router.function = function)
         },
-        show: |config| config.router.as_ref().map(|router| quoted(&router.function)),
+        show: |config| {
+            config.router.as_ref().map(|router| quoted(&router.function)).unwrap_or_default()
+        },
     },
     Key {
         name: "payout.minimum",
         help: "smallest payout, USDT",
         set: |config, value| {
-            config.minimum = value.usdt()?;
+            config.minimum = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.minimum),
@@ -279,7 +267,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.maximum",
         help: "largest payout, USDT",
         set: |config, value| {
-            config.maximum = value.usdt()?;
+            config.maximum = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.maximum),
@@ -288,7 +276,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.daily",
         help: "most in a day (UTC) to everybody, USDT",
         set: |config, value| {
-            config.daily = value.usdt()?;
+            config.daily = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.daily),
@@ -297,7 +285,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.daily_per_payee",
         help: "most in a day (UTC) to one payee, USDT",
         set: |config, value| {
-            config.daily_per_payee = value.usdt()?;
+            config.daily_per_payee = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.daily_per_payee),
@@ -306,7 +294,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.accumulate",
         help: "rewards of a node's owner are gathered until they reach this, USDT",
         set: |config, value| {
-            config.accumulate = value.usdt()?;
+            config.accumulate = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.accumulate),
@@ -315,7 +303,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.second_person_above",
         help: "above this a second person approves, USDT",
         set: |config, value| {
-            config.second_person_above = value.usdt()?;
+            config.second_person_above = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.second_person_above),
@@ -324,7 +312,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.fee",
         help: "fee kept from each transfer, USDT",
         set: |config, value| {
-            config.fee = value.usdt()?;
+            config.fee = usdt(value)?;
             Ok(())
         },
         show: |config| amount(config.fee),
@@ -333,7 +321,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.allow",
         help: "only these addresses are paid, if any are named",
         set: |config, value| {
-            config.allow = value.addresses()?;
+            config.allow = addresses(value)?;
             Ok(())
         },
         show: |config| list::<Address>(&config.allow),
@@ -342,7 +330,7 @@ pub const KEYS: &[Key] = &[
         name: "payout.deny",
         help: "these addresses are never paid",
         set: |config, value| {
-            config.deny = value.addresses()?;
+            config.deny = addresses(value)?;
             Ok(())
         },
         show: |config| list::<Address>(&config.deny),
@@ -351,29 +339,29 @@ pub const KEYS: &[Key] = &[
         name: "payout.compliance_key",
         help: "Ed25519 public key, 64 hex digits, that approves payees of the kyc route",
         set: |config, value| {
-            let bytes = hex::decode(value.text()?).ok().and_then(|bytes| bytes.try_into().ok());
+            let bytes = hex::decode(&value.text()?).ok().and_then(|bytes| bytes.try_into().ok());
             config.compliance = Some(bytes.ok_or("expected 64 hexadecimal digits")?);
             Ok(())
         },
-        show: |config| config.compliance.map(|key| quoted(&hex::encode(&key))),
+        show: |config| config.compliance.map(|key| quoted(&hex::encode(&key))).unwrap_or_default(),
     },
     Key {
         name: "payout.lifetime_s",
         help: "seconds a signed transaction may wait for a block",
         set: |config, value| {
-            config.lifetime = value.seconds(60, 86_000)?;
+            config.lifetime = value.seconds(60.0, 86_000.0)?;
             Ok(())
         },
-        show: |config| Some(config.lifetime.as_secs().to_string()),
+        show: |config| config.lifetime.as_secs_f64().to_string(),
     },
     Key {
         name: "payout.clock_skew_s",
         help: "seconds this machine's clock may be from the newest block's time",
         set: |config, value| {
-            config.clock_skew = value.seconds(10, 3600)?;
+            config.clock_skew = value.seconds(10.0, 3600.0)?;
             Ok(())
         },
-        show: |config| Some(config.clock_skew.as_secs().to_string()),
+        show: |config| config.clock_skew.as_secs_f64().to_string(),
     },
     Key {
         name: "staking.minimum_trx",
@@ -382,7 +370,7 @@ pub const KEYS: &[Key] = &[
             config.stake_minimum_sun = value.number(1, 1_000_000_000)? * 1_000_000;
             Ok(())
         },
-        show: |config| Some((config.stake_minimum_sun / 1_000_000).to_string()),
+        show: |config| (config.stake_minimum_sun / 1_000_000).to_string(),
     },
     Key {
         name: "sandbox.node",
@@ -400,24 +388,19 @@ pub const KEYS: &[Key] = &[
             config.sandbox_block_ms = value.number(1, 60_000)?;
             Ok(())
         },
-        show: |config| Some(config.sandbox_block_ms.to_string()),
+        show: |config| config.sandbox_block_ms.to_string(),
     },
     Key {
         name: "sandbox.control",
         help: "URL of the controls of a simulator that runs already; node.urls names its API",
         set: |config, value| {
-            let url = node(value.text()?)?.url;
+            let url = node(&value.text()?)?.url;
             if !url.starts_with("http://") {
                 return Err("expected http:// and a host".into());
             }
             config.sandbox_control = Some(url);
             Ok(())
         },
-        show: |config| config.sandbox_control.as_deref().map(quoted),
+        show: |config| config.sandbox_control.as_deref().map(quoted).unwrap_or_default(),
     },
 ];
-
-fn absolute(value: &Value) -> Result<PathBuf, String> {
-    let path = PathBuf::from(value.text()?);
-    if path.is_absolute() { Ok(path) } else { Err("expected an absolute path".into()) }
-}

@@ -6,16 +6,16 @@
 
 mod keys;
 mod network;
-mod value;
+mod read;
 
 pub use keys::{KEYS, Key};
+pub use lucid_settings::{Flags, Origin, SettingsError};
 pub use network::Network;
-pub use value::Value;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use lucid_settings::Settings;
 
 use crate::payout::router::Router;
 use crate::payout::types::Usdt;
@@ -23,12 +23,6 @@ use crate::tron::Address;
 
 /// The file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/lucid/pay.toml";
-/// Start of every variable of ours.
-pub const PREFIX: &str = "LUCID_PAY_";
-/// Variables with that start that are no keys: the file, and the seed of the simulation.
-const OTHERS: [&str; 3] = ["LUCID_PAY_CONFIG", "LUCID_PAY_SEED", "LUCID_PAY_TEST_"];
-/// Longest configuration file, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Whether the process's memory is kept out of the swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,220 +173,41 @@ impl Config {
     }
 }
 
-/// Where a value stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable.
-    Environment(String),
-    /// In a flag, as typed.
-    Flag(String),
-}
+impl Settings for Config {
+    const KEYS: &'static [Key] = KEYS;
+    const PREFIX: &'static str = "LUCID_PAY_";
+    // The file, the seed of the simulation, and what the tests set.
+    const NOT_KEYS: &'static [&'static str] =
+        &["LUCID_PAY_CONFIG", "LUCID_PAY_SEED", "LUCID_PAY_TEST_"];
+    const LISTED_BY: &'static str = "lucid-pay config";
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
+    fn check(&self) -> Result<(), String> {
+        if self.minimum > self.maximum {
+            return Err(format!(
+                "`payout.minimum` ({}) is above `payout.maximum` ({}): nothing could be paid",
+                self.minimum, self.maximum
+            ));
         }
+        if self.fee >= self.minimum {
+            return Err(format!(
+                "`payout.fee` ({}) leaves nothing of `payout.minimum` ({})",
+                self.fee, self.minimum
+            ));
+        }
+        Ok(())
     }
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read configuration file {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Larger than a configuration can be.
-    #[error("{0}: larger than {MAX_FILE_BYTES} bytes, which is no configuration file")]
-    TooLarge(PathBuf),
-    /// Not TOML.
-    #[error("{path} is not valid TOML")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A key nobody knows.
-    #[error(
-        "{origin}: unknown key `{key}`; did you mean `{nearest}`? \
-         (`lucid-pay config` lists all)"
-    )]
-    UnknownKey {
-        /// Where it stands.
-        origin: Origin,
-        /// The key as written.
-        key: String,
-        /// The known key that is spelled most like it.
-        nearest: String,
-    },
-    /// A value that does not fit its key.
-    #[error("{origin}: `{key}` = {given}: {expected}")]
-    Value {
-        /// Where it stands.
-        origin: Origin,
-        /// The key.
-        key: &'static str,
-        /// The value as written.
-        given: String,
-        /// What would be right.
-        expected: String,
-    },
-    /// Values that do not fit together.
-    #[error("{0}")]
-    Conflict(String),
 }
 
 /// A checked configuration and where its values came from.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The values.
-    pub config: Config,
-    /// Keys that were set, with the place that won.
-    pub origins: BTreeMap<&'static str, Origin>,
-}
+pub type Loaded = lucid_settings::Loaded<Config>;
 
-/// Values given by flags: the key, the flag as typed, the text.
-pub type Flags = Vec<(String, String, String)>;
-
-/// Merges file, variables and flags over the defaults.
+/// The configuration from its file, the environment and flags.
 ///
 /// # Errors
 /// The first unknown key or unfit value, naming its place and what would be right.
-pub fn merge(
-    file: Option<(&Path, &str)>,
-    environment: impl IntoIterator<Item = (String, String)>,
-    flags: &Flags,
-) -> Result<Loaded, ConfigError> {
-    let mut loaded = Loaded { config: Config::default(), origins: BTreeMap::new() };
-    if let Some((path, text)) = file {
-        let table: toml::Table = text.parse().map_err(|source| ConfigError::Syntax {
-            path: path.into(),
-            source: Box::new(source),
-        })?;
-        for (name, value) in value::flatten(table) {
-            loaded.set(&name, value, Origin::File(path.into()))?;
-        }
-    }
-    let ours = |name: &str| {
-        name.starts_with(PREFIX) && !OTHERS.iter().any(|other| name.starts_with(other))
-    };
-    let mut variables: Vec<_> = environment.into_iter().filter(|(name, _)| ours(name)).collect();
-    variables.sort();
-    for (variable, text) in variables {
-        let known = KEYS.iter().find(|key| key.variable() == variable);
-        let name = known.map_or_else(|| variable.clone(), |key| key.name.to_owned());
-        loaded.set(&name, Value::Text(text), Origin::Environment(variable))?;
-    }
-    for (name, flag, text) in flags {
-        loaded.set(name, Value::Text(text.clone()), Origin::Flag(flag.clone()))?;
-    }
-    loaded.check()?;
-    Ok(loaded)
-}
-
-/// [`merge`] from the real file system and environment.
-///
-/// # Errors
-/// As [`merge`], and when a file named by the operator cannot be read.
-pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Loaded, ConfigError> {
+pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Loaded, SettingsError> {
     let named = std::env::var_os("LUCID_PAY_CONFIG").map(PathBuf::from);
-    let default = Path::new(DEFAULT_FILE);
-    let path = file.or(named.as_deref()).or_else(|| default.exists().then_some(default));
-    let text = path.map(read).transpose()?;
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    merge(path.zip(text.as_deref()), environment, flags)
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    use std::io::Read;
-    let failed = |source| ConfigError::Read { path: path.into(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(ConfigError::TooLarge(path.into()));
-    }
-    Ok(text)
-}
-
-impl Loaded {
-    fn set(&mut self, name: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            return Err(unknown(name, origin));
-        };
-        (key.set)(&mut self.config, &value).map_err(|expected| ConfigError::Value {
-            origin: origin.clone(),
-            key: key.name,
-            given: value.to_string(),
-            expected,
-        })?;
-        self.origins.insert(key.name, origin);
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let config = &self.config;
-        if config.minimum > config.maximum {
-            return Err(ConfigError::Conflict(format!(
-                "`payout.minimum` ({}) is above `payout.maximum` ({}): nothing could be paid",
-                config.minimum, config.maximum
-            )));
-        }
-        if config.fee >= config.minimum {
-            return Err(ConfigError::Conflict(format!(
-                "`payout.fee` ({}) leaves nothing of `payout.minimum` ({})",
-                config.fee, config.minimum
-            )));
-        }
-        Ok(())
-    }
-
-    /// The whole configuration as TOML, every key with its meaning and, where set, its origin.
-    pub fn to_toml(&self) -> String {
-        let mut out = String::new();
-        let mut table = "";
-        for key in KEYS {
-            let (head, leaf) = key.name.rsplit_once('.').unwrap_or(("", key.name));
-            if head != table {
-                out.push_str(&format!("\n[{head}]\n"));
-                table = head;
-            }
-            let origin = self.origins.get(key.name);
-            let origin =
-                origin.map_or_else(|| "default".to_owned(), |origin| format!("from {origin}"));
-            let shown = (key.show)(&self.config);
-            out.push_str(&format!("# {} ({}; {origin})\n", key.help, key.variable()));
-            match shown {
-                Some(shown) => out.push_str(&format!("{leaf} = {shown}\n")),
-                None => out.push_str(&format!("# {leaf} is not set\n")),
-            }
-        }
-        out
-    }
-}
-
-/// The error for a key nobody knows, with the nearest known spelling for its kind of place.
-fn unknown(name: &str, origin: Origin) -> ConfigError {
-    let environment = matches!(origin, Origin::Environment(_));
-    let spelling = |key: &Key| if environment { key.variable() } else { key.name.to_owned() };
-    let nearest = KEYS
-        .iter()
-        .map(spelling)
-        .min_by_key(|known| strsim::damerau_levenshtein(name, known))
-        .unwrap_or_default();
-    ConfigError::UnknownKey { origin, key: name.to_owned(), nearest }
+    lucid_settings::load(file.or(named.as_deref()), Path::new(DEFAULT_FILE), flags)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Configuration from its three places.
 
+use lucid_settings::merge;
+
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -13,7 +15,7 @@ fn flags(pairs: &[(&str, &str)]) -> Flags {
 #[test]
 fn flags_beat_variables_and_variables_beat_the_file() {
     let file = "network = \"nile\"\n[payout]\nminimum = 2\nmaximum = \"500.5\"\n";
-    let loaded = merge(
+    let loaded = merge::<Config>(
         Some((Path::new("/x.toml"), file)),
         env(&[("LUCID_PAY_PAYOUT_MINIMUM", "3"), ("LUCID_PAY_SEED", "7"), ("OTHER", "x")]),
         &flags(&[("network", "sandbox")]),
@@ -28,10 +30,16 @@ fn flags_beat_variables_and_variables_beat_the_file() {
 #[test]
 fn an_unknown_key_names_the_nearest_one_of_its_place() {
     let cases = [
-        (merge(Some((Path::new("/x"), "netwrok = \"nile\"")), [], &vec![]), "`network`"),
-        (merge(Some((Path::new("/x"), "[payout]\nminimun = 1")), [], &vec![]), "`payout.minimum`"),
-        (merge(None, env(&[("LUCID_PAY_NODE_URL", "x")]), &vec![]), "`LUCID_PAY_NODE_URLS`"),
-        (merge(None, [], &flags(&[("gateway.user", "x")])), "`gateway.users`"),
+        (merge::<Config>(Some((Path::new("/x"), "netwrok = \"nile\"")), [], &vec![]), "`network`"),
+        (
+            merge::<Config>(Some((Path::new("/x"), "[payout]\nminimun = 1")), [], &vec![]),
+            "`payout.minimum`",
+        ),
+        (
+            merge::<Config>(None, env(&[("LUCID_PAY_NODE_URL", "x")]), &vec![]),
+            "`LUCID_PAY_NODE_URLS`",
+        ),
+        (merge::<Config>(None, [], &flags(&[("gateway.user", "x")])), "`gateway.users`"),
     ];
     for (found, nearest) in cases {
         let error = found.unwrap_err().to_string();
@@ -55,13 +63,14 @@ fn values_that_do_not_fit_say_what_would() {
         ("router.function", "payout(address,uint256)", "router.address"),
         ("payout.lifetime_s", "90000", "seconds"),
     ] {
-        let error = merge(None, [], &flags(&[(key, text)])).unwrap_err().to_string();
+        let error = merge::<Config>(None, [], &flags(&[(key, text)])).unwrap_err().to_string();
         assert!(error.contains(key) && error.contains(words), "{error}");
     }
-    let conflict = merge(None, [], &flags(&[("payout.minimum", "5"), ("payout.maximum", "4")]));
-    assert!(matches!(conflict, Err(ConfigError::Conflict(_))));
-    let conflict = merge(None, [], &flags(&[("payout.fee", "1")]));
-    assert!(matches!(conflict, Err(ConfigError::Conflict(_))));
+    let conflict =
+        merge::<Config>(None, [], &flags(&[("payout.minimum", "5"), ("payout.maximum", "4")]));
+    assert!(matches!(conflict, Err(SettingsError::Conflict(_))));
+    let conflict = merge::<Config>(None, [], &flags(&[("payout.fee", "1")]));
+    assert!(matches!(conflict, Err(SettingsError::Conflict(_))));
 }
 
 #[test]
@@ -74,9 +83,9 @@ fn what_is_shown_reads_back_to_the_same() {
         ("router.address", "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t"),
         ("gateway.users", "lucid, 1000"),
     ]);
-    let loaded = merge(None, [], &given).unwrap();
+    let loaded = merge::<Config>(None, [], &given).unwrap();
     let text = loaded.to_toml();
-    let again = merge(Some((Path::new("/again"), &text)), [], &vec![]).unwrap();
+    let again = merge::<Config>(Some((Path::new("/again"), &text)), [], &vec![]).unwrap();
     assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
     assert_eq!(again.config.nodes[1].name, "127.0.0.1:8090");
 }

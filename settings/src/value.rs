@@ -24,7 +24,7 @@ impl fmt::Display for Value {
 }
 
 /// Turns nested tables into dotted keys.
-pub fn flatten(table: toml::Table) -> Vec<(String, Value)> {
+pub(crate) fn flatten(table: toml::Table) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     // A TOML document nests at most as deep as the parser allows, so this loop ends.
     let mut open: Vec<(String, toml::Value)> = table.into_iter().collect();
@@ -41,8 +41,16 @@ pub fn flatten(table: toml::Table) -> Vec<(String, Value)> {
     flat
 }
 
+/// Text as a TOML string, for showing a value.
+pub fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 impl Value {
     /// Non-empty text.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn text(&self) -> Result<String, String> {
         match self {
             Self::Text(text) if !text.is_empty() => Ok(text.clone()),
@@ -50,7 +58,22 @@ impl Value {
         }
     }
 
+    /// Non-empty text, or a number written without quotation marks.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn text_or_number(&self) -> Result<String, String> {
+        match self {
+            Self::Toml(toml::Value::Integer(number)) => Ok(number.to_string()),
+            Self::Toml(toml::Value::Float(number)) => Ok(number.to_string()),
+            other => other.text(),
+        }
+    }
+
     /// A whole number within bounds.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn number(&self, least: u64, most: u64) -> Result<u64, String> {
         let number = match self {
             Self::Text(text) => text.trim().parse().ok(),
@@ -63,6 +86,9 @@ impl Value {
     }
 
     /// A number of seconds within bounds, fractions allowed.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn seconds(&self, least: f64, most: f64) -> Result<Duration, String> {
         let seconds = match self {
             Self::Text(text) => text.trim().parse().ok(),
@@ -77,6 +103,9 @@ impl Value {
     }
 
     /// `true` or `false`.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn boolean(&self) -> Result<bool, String> {
         match self {
             Self::Toml(toml::Value::Boolean(value)) => Ok(*value),
@@ -86,10 +115,13 @@ impl Value {
     }
 
     /// One of a set of words.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, String> {
         let found = match self {
             Self::Text(text) => {
-                words.iter().find(|(word, _)| word == text).map(|(_, value)| *value)
+                words.iter().find(|(word, _)| *word == text.trim()).map(|(_, value)| *value)
             }
             Self::Toml(_) => None,
         };
@@ -100,6 +132,9 @@ impl Value {
     }
 
     /// An address and port to listen on, or `off`.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn listener(&self) -> Result<Option<SocketAddr>, String> {
         const EXPECTED: &str =
             "expected ADDRESS:PORT, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, or off";
@@ -111,11 +146,14 @@ impl Value {
     }
 
     /// A list of words: a TOML array of strings, or text with commas.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn list(&self) -> Result<Vec<String>, String> {
         let words: Option<Vec<String>> = match self {
             Self::Text(text) => Some(text.split(',').map(|word| word.trim().to_owned()).collect()),
             Self::Toml(toml::Value::Array(items)) => {
-                items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+                items.iter().map(|item| item.as_str().map(|word| word.trim().to_owned())).collect()
             }
             Self::Toml(_) => None,
         };
