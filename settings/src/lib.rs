@@ -5,6 +5,8 @@
 //! explained and refused in the same way wherever it comes from. An unknown key is refused, with
 //! the nearest known one. Secrets never stand here, only the names of files that hold them.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod value;
 
