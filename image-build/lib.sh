@@ -4,6 +4,9 @@
 #   LUCID_DEBIAN_MIRROR     Debian's archive            (http://deb.debian.org/debian)
 #   LUCID_SECURITY_MIRROR   Debian's security archive   (http://deb.debian.org/debian-security)
 #   LUCID_IMAGE_DIR         everything built here       (target/image)
+#   KERNEL                  debian (from backports) or rpi (Raspberry Pi's own)
+#   LUCID_RPI_MIRROR        Raspberry Pi's archive      (https://archive.raspberrypi.com/debian)
+#   LUCID_RPI_KEYRING       the key it is signed with   (as its package installs it)
 # Proxies and their credentials are taken by apt from the machine's own apt configuration.
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,6 +16,9 @@ SUITE=trixie
 MIRROR=${LUCID_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 SECURITY=${LUCID_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+KERNEL=${KERNEL:-debian}
+RPI_MIRROR=${LUCID_RPI_MIRROR:-https://archive.raspberrypi.com/debian}
+RPI_KEYRING=${LUCID_RPI_KEYRING:-/usr/share/keyrings/raspberrypi-archive-keyring.pgp}
 
 say() { printf 'image-build: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -21,8 +27,9 @@ die() { say "$*"; exit 1; }
 need_root() {
   [ "$(id -u)" = 0 ] && return
   command -v sudo >/dev/null || die "this needs root and there is no sudo"
-  exec sudo --preserve-env=LUCID_DEBIAN_MIRROR,LUCID_SECURITY_MIRROR,LUCID_IMAGE_DIR,CARGO_TARGET_DIR,SOURCE_DATE_EPOCH,PATH \
-    "$0" "$@"
+  local kept
+  kept=$(compgen -e | grep -Ex 'LUCID_[A-Z_]+|KERNEL|CARGO_TARGET_DIR|SOURCE_DATE_EPOCH|PATH' | paste -sd,)
+  exec sudo --preserve-env="$kept" "$0" "$@"
 }
 
 # The version of the workspace, as Cargo.toml has it.
@@ -46,8 +53,30 @@ deb [signed-by=$KEYRING] $MIRROR $SUITE-backports main
 LIST
 }
 
-# packages FILE: its names, separated by commas. Text after # is comment.
-packages() { sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$1" | paste -sd, -; }
+# root_sources_list: the same with what the image's root takes besides: firmware of radios, which
+# Debian keeps apart because it is not free, RAUC of a later suite (root_preferences holds all else
+# of that suite off), and Raspberry Pi's archive where its kernel was chosen.
+RAUC_SUITE=forky
+root_sources_list() {
+  sources_list | sed 's/ main$/ main non-free-firmware/'
+  echo "deb [signed-by=$KEYRING] $MIRROR $RAUC_SUITE main"
+  [ "$KERNEL" != rpi ] || echo "deb [signed-by=$RPI_KEYRING] $RPI_MIRROR $SUITE main"
+}
+root_preferences() {
+  printf 'Package: *\nPin: release n=%s\nPin-Priority: 50\n\n' "$RAUC_SUITE"
+  printf 'Package: rauc rauc-service libnl-3-200 libnl-genl-3-200\nPin: release n=%s\nPin-Priority: 990\n' "$RAUC_SUITE"
+}
+
+# Whether archives may be older than they say they are good for: as this machine's own apt has it,
+# whose mirror may stand still.
+valid_until() {
+  local VALID=true
+  eval "$(apt-config shell VALID Acquire::Check-Valid-Until)"
+  echo "Acquire::Check-Valid-Until \"$VALID\";"
+}
+
+# packages FILE..: their names, separated by commas. Text after # is comment.
+packages() { cat "$@" | sed -e 's/[[:space:]]*#.*//' -e '/^$/d' | paste -sd, -; }
 
 # key FILE..: names a cached root by everything that decides what is in it.
 key() { { sources_list; cat "$@"; } | sha256sum | cut -c1-12; }

@@ -99,6 +99,11 @@ class Device:
         answer = self.call("POST", "/claim", {"code": code, "username": "owner", "password": PASSWORD})
         self.token = answer["token"]
 
+    def sign_in(self, username):
+        """Signs in with the password of the tests."""
+        answer = self.call("POST", "/session-token", {"username": username, "password": PASSWORD})
+        self.token = answer["token"]
+
     def fragments(self, session):
         """Names of a session's newest fragments and their lengths in seconds: what is durable."""
         status, answer = self.raw("GET", f"/api/v1/sessions/{session}/live")

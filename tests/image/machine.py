@@ -62,6 +62,16 @@ class Image:
             "-b", os.path.abspath(self.path), path, size)
         return path
 
+    def raw_disk(self, name, files, size="6G"):
+        """The same as a plain file, with files of the host's laid on its boot-config partition."""
+        path = os.path.join(self.work, name)
+        run("cp", "--sparse=always", self.path, path)
+        run("truncate", "-s", size, path)
+        at = self.partitions["boot-config"]["start"] * 512
+        for file in files:
+            run("mcopy", "-n", "-o", "-i", f"{path}@@{at}", file, "::")
+        return path
+
 
 class Machine:
     """One machine with one disk, switched on and off."""
@@ -75,6 +85,7 @@ class Machine:
         # An emulated machine on a busy host may be thirty times slower than a Pi: what waits for
         # devices gives up later, nothing else is changed.
         self.command_line = (f"{line} console=ttyAMA0 systemd.debug_shell=hvc0 "
+                             "systemd.default_timeout_start_sec=900 "
                              f"systemd.default_device_timeout_sec=900 {kernel_options}")
         self.starts = 0
         self.process = None
@@ -90,12 +101,13 @@ class Machine:
         if os.path.exists(shell_path):
             os.remove(shell_path)
         self.port = free_port()
+        kind = "raw" if self.disk.endswith(".raw") else "qcow2"
         self.process = subprocess.Popen([
             "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "2", "-m", "2048",
             "-accel", "tcg,thread=multi", "-display", "none", "-monitor", "none", "-no-reboot",
             "-kernel", os.path.join(work, "vmlinuz"), "-initrd", os.path.join(work, "initrd"),
             "-append", self.command_line,
-            "-drive", f"file={self.disk},if=none,id=disk,format=qcow2",
+            "-drive", f"file={self.disk},if=none,id=disk,format={kind}",
             "-device", "virtio-blk-pci,drive=disk,serial=lucid",
             "-device", "virtio-rng-pci",
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8081",
