@@ -1,8 +1,9 @@
 //! `cargo xtask check`: holds the workspace to its own rules.
 //!
 //! The rules are the forbidden edges between crates ([`edges`]), the licences of what is linked
-//! ([`licence`]) and the shape of the source files ([`tidy`]). Everything that judges is a pure
-//! function over a model; only this file and [`model::load`] touch the disk.
+//! ([`licence`]), the shape of the source files ([`tidy`]) and what the Yocto layer has to agree
+//! with ([`yocto`]). Everything that judges is a pure function over a model; only this file and the
+//! functions that load touch the disk. `cargo xtask yocto` writes the layer's list of crates.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod edges;
 mod licence;
 mod model;
 mod tidy;
+mod yocto;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,8 @@ impl fmt::Display for Finding {
     }
 }
 
-const USAGE: &str = "usage: cargo xtask check [edges|licences|tidy] [--root DIR]";
+const USAGE: &str = "usage: cargo xtask check [edges|licences|tidy|yocto] [--root DIR]\n       \
+    cargo xtask yocto [--root DIR]";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -69,10 +72,16 @@ fn run(args: Vec<String>) -> anyhow::Result<bool> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let parts: &[&str] = match words.as_slice() {
-        ["check"] => &["edges", "licences", "tidy"],
+        ["yocto"] => {
+            let lock = std::fs::read_to_string(root.join("Cargo.lock"))?;
+            std::fs::write(root.join(yocto::CRATES), yocto::crates(&lock))?;
+            return Ok(true);
+        }
+        ["check"] => &["edges", "licences", "tidy", "yocto"],
         ["check", "edges"] => &["edges"],
         ["check", "licences"] => &["licences"],
         ["check", "tidy"] => &["tidy"],
+        ["check", "yocto"] => &["yocto"],
         _ => anyhow::bail!("{USAGE}"),
     };
     let mut clean = true;
@@ -89,6 +98,9 @@ fn default_root() -> anyhow::Result<PathBuf> {
 }
 
 fn check(part: &str, root: &Path) -> anyhow::Result<Vec<Finding>> {
+    if part == "yocto" {
+        return Ok(yocto::check(&yocto::load(root)?));
+    }
     let workspace = model::load(root)?;
     Ok(match part {
         "edges" => edges::check(&workspace),
