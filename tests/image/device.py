@@ -8,7 +8,7 @@ import ssl
 import time
 
 PASSWORD = "correct horse battery staple"
-PATIENCE_S = 300
+PATIENCE_S = 900
 
 
 class DeviceError(Exception):
