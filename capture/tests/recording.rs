@@ -420,6 +420,11 @@ fn events_are_sealed_and_proved_beside_the_media() {
     assert!(times.is_sorted() && times[0] < 2_000_000 && times[4] > 1_000_000, "{times:?}");
     let videos = kinds.iter().filter(|kind| **kind == MediaKind::Video).count();
     assert!(videos >= 2 && videos < kinds.len(), "{kinds:?}");
+    // Chunks that close together have one checkpoint: the chain takes none that is not larger.
+    let points = witness.checkpoints.lock().unwrap().clone();
+    let sizes: Vec<u64> = points.iter().map(|point| point.checkpoint().tree_size).collect();
+    assert!(sizes.is_sorted_by(|one, next| one < next), "{sizes:?}");
+    assert_eq!(sizes.last(), Some(&(kinds.len() as u64)));
     let manifest = archive.manifest(id).unwrap();
     assert_eq!(manifest.manifest().policy, Some(Hash([9; 32])));
     assert_eq!(manifest.manifest().participants, ["ada"]);

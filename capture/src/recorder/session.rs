@@ -255,6 +255,7 @@ impl ActiveSession {
 
     fn act(&mut self, steps: Vec<Step>) -> Result<(), RecorderError> {
         let mut steps = steps.into_iter().peekable();
+        let mut closed = false;
         while let Some(step) = steps.next() {
             match step {
                 Step::Append { mut records, map, first_piece } => {
@@ -278,11 +279,12 @@ impl ActiveSession {
                     store_closing(&self.archive, *closing)?;
                     *lock(&self.open).of(kind) = None;
                     (self.observer)(RecorderEvent::Chunk { session: self.id, index });
-                    self.checkpoint()?;
+                    closed = true;
                 }
             }
         }
-        Ok(())
+        // Pictures and events may close at once: one checkpoint covers both, once both are stored.
+        if closed { self.checkpoint() } else { Ok(()) }
     }
 
     /// What went into `volume` is durable.
