@@ -43,6 +43,12 @@ impl Offer {
         }
     }
 
+    /// Whether it has every kind at once: so FreeRDP says that it does not know what it has, before
+    /// anything was copied and when the program that copied does not answer.
+    fn is_all(&self) -> bool {
+        self.text.is_some() && self.image.is_some() && self.files.is_some()
+    }
+
     fn id(&self, kind: Kind) -> Option<ClipboardFormatId> {
         match kind {
             Kind::Text => self.text,
@@ -107,7 +113,10 @@ impl Inward {
         out: &mut Vec<Effect>,
     ) {
         self.offer = Offer::of(formats);
-        for kind in [Kind::Text, Kind::Image, Kind::Files] {
+        // Nobody has copied anything that would be all of it.
+        let told =
+            if self.offer.is_all() { &[][..] } else { &[Kind::Text, Kind::Image, Kind::Files] };
+        for kind in told.iter().copied() {
             if self.offer.id(kind).is_none() {
                 continue;
             }

@@ -5,9 +5,12 @@
 //! (ICCCM 2). Large content goes in pieces (INCR). What a program offers is looked at when the
 //! owner changes, at most ten times a second.
 
+mod copied;
+mod pasting;
+mod said;
+
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -18,16 +21,13 @@ use x11rb::errors::ReplyError;
 use x11rb::protocol::Event;
 use x11rb::protocol::xfixes::{ConnectionExt as _, SelectionEventMask};
 use x11rb::protocol::xproto::{
-    AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, CreateWindowAux, EventMask, PropMode,
-    Property, PropertyNotifyEvent, SELECTION_NOTIFY_EVENT, SelectionNotifyEvent,
-    SelectionRequestEvent, Window, WindowClass,
+    ConnectionExt as _, CreateWindowAux, EventMask, SelectionRequestEvent, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
-use x11rb::wrapper::ConnectionExt as _;
 
-use super::content::{self, ContentError};
-use super::store::{Incoming, Outgoing, Received, Store};
-use super::uris;
+pub use said::{Content, Found, Kind, Kinds, Missing, News, Order};
+
+use super::store::{Incoming, Store};
 use crate::server::xconnection::{self, XError};
 use crate::session::RunningDesktop;
 
@@ -50,113 +50,6 @@ const OFFER_SETTLES: Duration = Duration::from_millis(150);
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the thread sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// A kind of content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Text.
-    Text,
-    /// A picture.
-    Image,
-    /// Files.
-    Files,
-}
-
-/// Kinds of content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kinds {
-    /// Text.
-    pub text: bool,
-    /// A picture.
-    pub image: bool,
-    /// Files.
-    pub files: bool,
-}
-
-impl Kinds {
-    /// Whether it is among them.
-    pub fn has(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Text => self.text,
-            Kind::Image => self.image,
-            Kind::Files => self.files,
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self == Kinds::default()
-    }
-}
-
-/// Content for the desktop's programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// Text.
-    Text(String),
-    /// A picture, as clients have it.
-    Image(Vec<u8>),
-    /// Files that lie on the desktop's disk now.
-    Files(Vec<PathBuf>),
-}
-
-/// Content of the desktop's programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Text.
-    Text(String),
-    /// A picture, as clients have it.
-    Image(Vec<u8>),
-    /// Files that may be read, and how many were named that may not.
-    Files(Vec<Outgoing>, u64),
-}
-
-/// Why there is no content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    /// The program did not give it, or not so that it can be read.
-    Gone,
-    /// It is more than what was asked for.
-    Large,
-}
-
-/// What the thread is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Order {
-    /// The client has this: take the clipboard. With none, give it up.
-    Own(Kinds),
-    /// The answer to [`News::Wanted`].
-    Provide(u64, Option<Content>),
-    /// Read the desktop's clipboard, of at most so many bytes.
-    Fetch(Kind, u64),
-    /// Read of a file.
-    Read(Outgoing, u64, usize),
-    /// A file comes in.
-    Begin(String),
-    /// More of it.
-    Append(Vec<u8>),
-    /// It is whole.
-    Finish,
-    /// It is not wanted any more.
-    Abandon,
-}
-
-/// What the thread has to tell.
-#[derive(Debug, PartialEq, Eq)]
-pub enum News {
-    /// A program of the desktop has this now, or none has anything.
-    Offered(Kinds),
-    /// A program wants this.
-    Wanted(u64, Kind),
-    /// Answers [`Order::Fetch`].
-    Fetched(Kind, Result<Found, Missing>),
-    /// Answers [`Order::Read`].
-    ReadDone(Option<Vec<u8>>),
-    /// Answers [`Order::Begin`] and [`Order::Append`]: whether the disk took it.
-    Stored(bool),
-    /// Answers [`Order::Finish`].
-    Finished(Option<Received>),
-}
 
 x11rb::atom_manager! {
     Atoms: AtomsCookie {
@@ -532,244 +425,6 @@ impl Worker {
             ],
             Kind::Image => vec![atoms.IMAGE_PNG, atoms.IMAGE_BMP],
             Kind::Files => vec![atoms.URI_LIST, atoms.GNOME_FILES],
-        }
-    }
-
-    /// A program wants what the client has.
-    fn requested(&mut self, event: SelectionRequestEvent) -> Result<(), Over> {
-        // Programs of before 1990 name no property.
-        let property = if event.property == x11rb::NONE { event.target } else { event.property };
-        let event = SelectionRequestEvent { property, ..event };
-        let atoms = &self.atoms;
-        if self.owned.is_empty() || event.selection != atoms.CLIPBOARD {
-            return self.answer(&event, x11rb::NONE);
-        }
-        let replace = PropMode::REPLACE;
-        if event.target == atoms.TARGETS {
-            let mut targets = vec![atoms.TARGETS, atoms.TIMESTAMP];
-            for kind in [Kind::Text, Kind::Image, Kind::Files] {
-                if self.owned.has(kind) {
-                    targets.extend(self.targets_of(kind));
-                }
-            }
-            let kind = AtomEnum::ATOM;
-            self.server.change_property32(replace, event.requestor, property, kind, &targets)?;
-            return self.answer(&event, property);
-        }
-        if event.target == atoms.TIMESTAMP {
-            let kind = AtomEnum::INTEGER;
-            let time = [self.owned_at];
-            self.server.change_property32(replace, event.requestor, property, kind, &time)?;
-            return self.answer(&event, property);
-        }
-        let kind = self.kind_of(event.target).filter(|kind| self.owned.has(*kind));
-        match kind {
-            Some(kind) if self.requests.len() < MAX_REQUESTS => {
-                let id = self.next_request;
-                self.next_request += 1;
-                self.requests.push(Request { id, event });
-                self.tell(News::Wanted(id, kind))
-            }
-            _ => self.answer(&event, x11rb::NONE),
-        }
-    }
-
-    fn answer(&self, event: &SelectionRequestEvent, property: u32) -> Result<(), Over> {
-        let answer = SelectionNotifyEvent {
-            response_type: SELECTION_NOTIFY_EVENT,
-            sequence: 0,
-            time: event.time,
-            requestor: event.requestor,
-            selection: event.selection,
-            target: event.target,
-            property,
-        };
-        self.server.send_event(false, event.requestor, EventMask::NO_EVENT, answer)?;
-        Ok(())
-    }
-
-    /// The client's content for a program.
-    fn provide(&mut self, id: u64, content: Option<Content>) -> Result<(), Over> {
-        let Some(at) = self.requests.iter().position(|request| request.id == id) else {
-            return Ok(());
-        };
-        let event = self.requests.swap_remove(at).event;
-        let bytes = content.and_then(|content| self.bytes(content, event.target));
-        let Some((kind, bytes)) = bytes else { return self.answer(&event, x11rb::NONE) };
-        let (requestor, property) = (event.requestor, event.property);
-        if bytes.len() <= PIECE_BYTES {
-            self.server.change_property8(PropMode::REPLACE, requestor, property, kind, &bytes)?;
-            return self.answer(&event, property);
-        }
-        if self.transfers.len() >= MAX_TRANSFERS {
-            return self.answer(&event, x11rb::NONE);
-        }
-        let wanted = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
-        self.server.change_window_attributes(requestor, &wanted)?;
-        let size = [u32::try_from(bytes.len()).unwrap_or(u32::MAX)];
-        let incr = self.atoms.INCR;
-        self.server.change_property32(PropMode::REPLACE, requestor, property, incr, &size)?;
-        let until = Instant::now() + PROGRAM_TIMEOUT;
-        self.transfers.push(Transfer { requestor, property, kind, data: bytes, at: 0, until });
-        self.answer(&event, property)
-    }
-
-    fn bytes(&self, content: Content, target: u32) -> Option<(u32, Vec<u8>)> {
-        let atoms = &self.atoms;
-        let bytes = match content {
-            Content::Text(text) if target == atoms.STRING => {
-                let latin = |c: char| u8::try_from(u32::from(c)).unwrap_or(b'?');
-                text.chars().map(latin).collect()
-            }
-            Content::Text(text) => {
-                let kind = if target == atoms.TEXT { atoms.UTF8_STRING } else { target };
-                return Some((kind, text.into_bytes()));
-            }
-            Content::Image(dib) if target == atoms.IMAGE_BMP => content::bmp_of_dib(&dib).ok()?,
-            Content::Image(dib) => content::png_of_dib(&dib).ok()?,
-            Content::Files(paths) if target == atoms.GNOME_FILES => uris::write_gnome(&paths),
-            Content::Files(paths) => uris::write(&paths),
-        };
-        Some((target, bytes))
-    }
-
-    /// Reads what a program of the desktop has.
-    fn fetch(&mut self, kind: Kind, limit: u64) -> Result<(), Over> {
-        let best = self.targets_of(kind).into_iter().find(|one| self.targets.contains(one));
-        let (Some(target), None) = (best, &self.fetch) else {
-            return self.tell(News::Fetched(kind, Err(Missing::Gone)));
-        };
-        let until = Instant::now() + PROGRAM_TIMEOUT;
-        self.fetch = Some(Fetch { kind, target, limit, pieces: None, until });
-        let (clipboard, property) = (self.atoms.CLIPBOARD, self.atoms.LUCID_FETCH);
-        let time = x11rb::CURRENT_TIME;
-        self.server.delete_property(self.window, property)?;
-        self.server.convert_selection(self.window, clipboard, target, property, time)?;
-        Ok(())
-    }
-
-    fn notified(&mut self, event: &SelectionNotifyEvent) -> Result<(), Over> {
-        if event.target == self.atoms.TARGETS {
-            let property = self.atoms.LUCID_LOOK;
-            let any = AtomEnum::ANY;
-            let reply =
-                self.server.get_property(true, self.window, property, any, 0, MAX_TARGETS)?;
-            // A program that refuses has nothing we know.
-            let reply = reply.reply()?;
-            let found = reply.value32().into_iter().flatten();
-            self.targets = if event.property == property { found.collect() } else { Vec::new() };
-            let has = |kind| self.targets_of(kind).iter().any(|one| self.targets.contains(one));
-            let files = has(Kind::Files) && self.store.is_some();
-            let kinds = Kinds { text: has(Kind::Text), image: has(Kind::Image), files };
-            return self.tell(News::Offered(kinds));
-        }
-        let Some(fetch) = &self.fetch else { return Ok(()) };
-        if event.property != self.atoms.LUCID_FETCH || event.target != fetch.target {
-            return if event.target == fetch.target {
-                self.fetched(Err(Missing::Gone))
-            } else {
-                Ok(())
-            };
-        }
-        let limit = fetch.limit;
-        let (kind, bytes) = self.taken(limit)?;
-        if kind == self.atoms.INCR {
-            if let Some(fetch) = &mut self.fetch {
-                fetch.pieces = Some(Vec::new());
-            }
-            return Ok(());
-        }
-        self.fetched(bytes.ok_or(Missing::Large))
-    }
-
-    /// Takes our property: its type, and its bytes unless they are over the limit.
-    fn taken(&self, limit: u64) -> Result<(u32, Option<Vec<u8>>), Over> {
-        let property = self.atoms.LUCID_FETCH;
-        let words = u32::try_from(limit / 4 + 1).unwrap_or(u32::MAX);
-        let any = AtomEnum::ANY;
-        let reply = self.server.get_property(false, self.window, property, any, 0, words)?;
-        let reply = reply.reply()?;
-        self.server.delete_property(self.window, property)?;
-        self.server.flush()?;
-        let fits = reply.bytes_after == 0 && reply.value.len() as u64 <= limit;
-        Ok((reply.type_, fits.then_some(reply.value)))
-    }
-
-    fn property(&mut self, event: &PropertyNotifyEvent) -> Result<(), Over> {
-        if event.window != self.window {
-            return match event.state {
-                Property::DELETE => self.next_piece(event.window, event.atom),
-                _ => Ok(()),
-            };
-        }
-        let ours = event.atom == self.atoms.LUCID_FETCH && event.state == Property::NEW_VALUE;
-        let Some(fetch) = self.fetch.as_ref().filter(|fetch| ours && fetch.pieces.is_some()) else {
-            return Ok(());
-        };
-        let had = fetch.pieces.as_ref().map_or(0, Vec::len) as u64;
-        let (_, piece) = self.taken(fetch.limit.saturating_sub(had))?;
-        let Some(piece) = piece else { return self.fetched(Err(Missing::Large)) };
-        let Some(fetch) = &mut self.fetch else { return Ok(()) };
-        fetch.until = Instant::now() + PROGRAM_TIMEOUT;
-        if piece.is_empty() {
-            let whole = fetch.pieces.take().unwrap_or_default();
-            return self.fetched(Ok(whole));
-        }
-        if let Some(pieces) = &mut fetch.pieces {
-            pieces.extend_from_slice(&piece);
-        }
-        Ok(())
-    }
-
-    fn next_piece(&mut self, requestor: Window, property: u32) -> Result<(), Over> {
-        let ours = |one: &Transfer| (one.requestor, one.property) == (requestor, property);
-        let Some(at) = self.transfers.iter().position(ours) else { return Ok(()) };
-        let Some(transfer) = self.transfers.get_mut(at) else { return Ok(()) };
-        let rest = transfer.data.get(transfer.at..).unwrap_or_default();
-        let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
-        let kind = transfer.kind;
-        self.server.change_property8(PropMode::REPLACE, requestor, property, kind, piece)?;
-        transfer.at += piece.len();
-        transfer.until = Instant::now() + PROGRAM_TIMEOUT;
-        // An empty piece was the last.
-        if piece.is_empty() {
-            self.transfers.swap_remove(at);
-        }
-        Ok(())
-    }
-
-    fn fetched(&mut self, bytes: Result<Vec<u8>, Missing>) -> Result<(), Over> {
-        let Some(fetch) = self.fetch.take() else { return Ok(()) };
-        let found = bytes.and_then(|bytes| self.found(&fetch, bytes));
-        self.tell(News::Fetched(fetch.kind, found))
-    }
-
-    fn found(&self, fetch: &Fetch, bytes: Vec<u8>) -> Result<Found, Missing> {
-        let atoms = &self.atoms;
-        let unreadable = |error| match error {
-            ContentError::Large { .. } => Missing::Large,
-            _ => Missing::Gone,
-        };
-        match fetch.kind {
-            Kind::Text if fetch.target == atoms.STRING => {
-                Ok(Found::Text(bytes.into_iter().map(char::from).collect()))
-            }
-            Kind::Text => String::from_utf8(bytes).map(Found::Text).map_err(|_| Missing::Gone),
-            Kind::Image if fetch.target == atoms.IMAGE_BMP => {
-                content::dib_of_bmp(&bytes).map(Found::Image).map_err(unreadable)
-            }
-            Kind::Image => {
-                let dib = content::dib_of_png(&bytes, fetch.limit);
-                dib.map(Found::Image).map_err(unreadable)
-            }
-            Kind::Files => {
-                let store = self.store.as_ref().ok_or(Missing::Gone)?;
-                let named = uris::read(&bytes);
-                let files: Vec<Outgoing> =
-                    named.iter().filter_map(|path| store.outgoing(path)).collect();
-                let refused = named.len().saturating_sub(files.len()) as u64;
-                Ok(Found::Files(files, refused))
-            }
         }
     }
 }

@@ -106,11 +106,20 @@ fn answer_is_error(effects: &[Effect]) -> bool {
 #[test]
 fn nothing_goes_over_by_default() {
     let mut clipboard = clipboard(Arc::default());
-    let effects = take(&mut clipboard, offer(all_kinds()));
-    assert_eq!(orders(&effects), [&Order::Own(Kinds::default())]);
     let (content, files) = (Capability::ClipboardIn, Capability::FilesIn);
     let no = Denial::NotAllowed;
-    assert_eq!(refusals(&effects), [(content, no), (content, no), (files, no)]);
+    let (text, image) = ((content, no), (content, no));
+    for (kinds, refused) in [
+        (Kinds { text: true, ..Kinds::default() }, vec![text]),
+        (Kinds { text: true, image: true, ..Kinds::default() }, vec![text, image]),
+        (Kinds { text: true, files: true, ..Kinds::default() }, vec![text, (files, no)]),
+        // So says a client that does not know what it has.
+        (all_kinds(), Vec::new()),
+    ] {
+        let effects = take(&mut clipboard, offer(kinds));
+        assert_eq!(orders(&effects), [&Order::Own(Kinds::default())]);
+        assert_eq!(refusals(&effects), refused);
+    }
     let effects = news(&mut clipboard, News::Offered(all_kinds()));
     assert!(said(&effects).is_empty());
     assert_eq!(refusals(&effects).len(), 3);
