@@ -9,6 +9,7 @@ mod ports;
 pub mod processes;
 mod running;
 pub mod session_command;
+mod sound;
 mod usage;
 pub mod xauthority;
 mod xserver;

@@ -19,4 +19,5 @@ pub mod policy;
 pub mod secrecy;
 pub mod server;
 pub mod session;
+pub mod sound;
 pub mod windows;

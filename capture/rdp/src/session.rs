@@ -19,6 +19,7 @@ use crate::event::EventKind;
 use crate::monitor::Counters;
 use crate::policy::Policy;
 use crate::secrecy::Secrecy;
+use crate::sound::SoundFeed;
 
 /// Where a client knocked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,6 +78,8 @@ pub struct RunningDesktop {
     /// Where its recording puts the pictures it encodes, for clients that take H.264. Nobody
     /// publishes there while it is not recorded.
     pub encoded: EncodedFeed,
+    /// What its programs play; none where it has no sound, whatever the policy says.
+    pub sound: Option<SoundFeed>,
 }
 
 impl std::fmt::Debug for RunningDesktop {

@@ -6,7 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use lucid_capture::screen::Access;
+use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, probe_encoders};
 use lucid_evidence::SessionId;
 use lucid_rdp::controller::ClientId;
 use lucid_rdp::desktop::{Definition, Launcher, Places, Running, Setup};
@@ -96,7 +99,7 @@ pub fn memory(dir: &Path, client: &Client, many: usize) -> (f64, f64) {
     let ports = lucid.start(&Scene::Still.script(dir), many);
     let clients: Vec<_> = ports.iter().map(|port| client.connect(*port, "anna", SECRET)).collect();
     client.until_red();
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(10));
     let tree = lucid.processes();
     let (full, servers) = (tree.resident("beside_xrdp"), tree.resident("Xvfb"));
     drop(clients);
@@ -110,7 +113,9 @@ pub fn serve(script: &str) {
     let dir = PathBuf::from(std::env::var_os("BENCH_DIR").unwrap());
     let desktops: u16 = std::env::var("BENCH_DESKTOPS").unwrap().parse().unwrap();
     let running: Vec<Running> = (0..desktops).map(|index| desktop(&dir, index, script)).collect();
-    let gates = running.iter().map(|running| running.desktop().unwrap()).collect();
+    let gates: Vec<RunningDesktop> =
+        running.iter().map(|running| running.desktop().unwrap()).collect();
+    gates.iter().for_each(record);
     let gate = Arc::new(Gate {
         desktops: gates,
         policy: watch::Sender::new(Arc::new(policy())),
@@ -125,6 +130,23 @@ pub fn serve(script: &str) {
     let _ = std::io::stdin().lines().next();
     drop(server);
     running.iter().for_each(Running::stop);
+}
+
+/// Records a desktop for as long as the process lives, up to what would be sealed and stored.
+fn record(desktop: &RunningDesktop) {
+    let none = HardwareEncoder::None { reason: "software is measured".into() };
+    let mut options = StreamOptions::new(probe_encoders(&none, None).unwrap());
+    options.audio = false;
+    options.max_fps = 15;
+    options.screen_access = Access::Cookie(desktop.cookie.clone());
+    options.encoded = Some(desktop.encoded.clone());
+    let uri = SourceUri::parse(&format!("screen://:{}", desktop.display)).unwrap();
+    let mut stream = lucid_capture::open(&uri, &options).unwrap();
+    std::thread::spawn(move || {
+        loop {
+            stream.next(Duration::from_secs(1));
+        }
+    });
 }
 
 fn desktop(dir: &Path, index: u16, script: &str) -> Running {

@@ -1,5 +1,6 @@
 //! What a recorded desktop's wire costs beside Debian's xrdp with xorgxrdp: the same FreeRDP
-//! client, the same programs on the desktop, the same counting of processor time and memory.
+//! client, the same programs on the desktop, the same counting of processor time and memory. Lucid
+//! records meanwhile, up to what would be sealed and stored; xrdp records nothing.
 //!
 //! Run as root on a machine with both: `cargo bench -p lucid-rdp --bench beside_xrdp`. For xrdp it
 //! makes the user [`xrdp::USER`] and deletes it at the end. Without root or without xrdp only Lucid

@@ -27,6 +27,7 @@ use super::limits::{LimitError, Limits};
 use super::places::{PlaceError, Places, give};
 use super::processes::{MARK, Membership};
 use super::session_command::{NoTerminal, default_command};
+use super::sound::{self, SoundOut};
 use super::usage::{Usage, UsageMeter};
 use super::xauthority::{self, COOKIE_BYTES};
 use super::xserver::{ServerKind, XServer, XServerError, XServerOptions};
@@ -367,6 +368,8 @@ struct Started {
     /// The session alone, which is asked to end while its X server is still there.
     session_members: Membership,
     members: Membership,
+    /// Heard as long as the desktop runs.
+    _sound: Option<SoundOut>,
 }
 
 impl Keeper {
@@ -447,10 +450,15 @@ impl Keeper {
         let size = (side(*width), side(*height));
         // Before the first program looks at it.
         resize_to(server.number(), &cookie[..], size)?;
-        let session = self
-            .session_command(&script, &server, cgroup.as_deref())
-            .spawn()
-            .map_err(self.failed("start the session"))?;
+        let sound = SoundOut::prepare(&setup.places.runtime, identity.session);
+        let sound = sound
+            .inspect_err(|error| tracing::warn!(desktop = %name, %error, "a desktop is silent"))
+            .ok();
+        let mut session = self.session_command(&script, &server, cgroup.as_deref());
+        if let Some(sound) = &sound {
+            session.env(sound::CLIENT_CONFIG, sound.client_config());
+        }
+        let session = session.spawn().map_err(self.failed("start the session"))?;
         let session_members = Membership {
             cgroup: None,
             groups: vec![session.id()],
@@ -470,10 +478,11 @@ impl Keeper {
             files: Some(setup.places.transfers()),
             secrecy: Arc::new(Secrecy::of_user(user)),
             encoded: EncodedFeed::default(),
+            sound: sound.as_ref().map(SoundOut::feed),
         };
         *self.shared.ending() = None;
         *self.shared.life() = Some(Life { desktop, members: members.clone() });
-        Ok(Started { server, session, session_members, members })
+        Ok(Started { server, session, session_members, members, _sound: sound })
     }
 
     /// What can be told of an earlier life's processes: their user or their mark.
@@ -552,7 +561,7 @@ impl Keeper {
 
     /// Waits until the desktop ends, and ends all of it.
     fn keep(&self, started: Started) -> End {
-        let Started { mut server, mut session, session_members, members } = started;
+        let Started { mut server, mut session, session_members, members, _sound } = started;
         let end = self.wait(&mut server, &mut session);
         if let End::Itself(reason) = &end {
             *self.shared.ending() = Some(reason.clone());

@@ -1,5 +1,6 @@
 //! One client that was let in: first the notice, then the desktop, until it leaves.
 
+mod hearing;
 mod shown;
 mod size;
 mod virtual_channels;
@@ -13,6 +14,8 @@ use ironrdp_pdu::Action;
 use ironrdp_pdu::gcc::ClientEarlyCapabilityFlags;
 use tokio::io::{AsyncRead, split};
 use tokio::sync::watch;
+
+use hearing::Hearing;
 
 use super::activation::Activation;
 use super::capabilities::{Accepted, accepted};
@@ -79,6 +82,7 @@ pub async fn serve(entered: Entered) {
         video: Arc::default(),
         video_due: false,
         sharing: None,
+        hearing: None,
         round_trip: RoundTrip::new(result.user_channel_id, answering),
         ids: (result.user_channel_id, result.io_channel_id),
         began: Instant::now(),
@@ -139,6 +143,8 @@ struct Session {
     video_due: bool,
     /// The clipboard, while the desktop is shown.
     sharing: Option<Sharing>,
+    /// Its sound, while the desktop is shown to a client that takes sound.
+    hearing: Option<Hearing>,
     round_trip: RoundTrip,
     /// The server's own MCS channel and that of the pictures.
     ids: (u16, u16),
@@ -198,6 +204,10 @@ impl Session {
                     self.share(|one, now_us| one.clipboard.news(news, now_us));
                     Ok(())
                 }
+                block = hearing::next(&mut self.hearing) => {
+                    self.play(&block);
+                    Ok(())
+                }
                 changed = self.admission.orders.changed() => {
                     match (changed, &*self.admission.orders.borrow()) {
                         (Ok(()), Order::Run) => Ok(()),
@@ -237,6 +247,7 @@ impl Session {
         self.gate.replace(policy.clone());
         self.share(|one, now_us| one.clipboard.replace(policy, now_us));
         self.limit_clipboard();
+        self.offer_sound();
     }
 
     fn limit_clipboard(&mut self) {

@@ -28,6 +28,7 @@ pub mod picture;
 mod roundtrip;
 mod screen;
 mod sharing;
+pub mod sound;
 mod video;
 mod waiting;
 pub mod xconnection;

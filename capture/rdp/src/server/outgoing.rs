@@ -1,4 +1,4 @@
-//! What goes to a client: pictures, of which none waits but one, and replies, of which all arrive.
+//! What goes to a client: pictures, of which none waits but one, sound, of which little waits, and replies, of which all arrive.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Replies that wait for the writer. While they do, nothing more is read from the client.
 const MAX_QUEUED_REPLIES: usize = 16;
 
+/// Blocks of sound that wait for the writer. What comes above is dropped: it would be late.
+const MAX_QUEUED_SOUNDS: usize = 8;
+
 /// Pictures of one client's desktop, encoded.
 #[derive(Debug)]
 pub struct Frame {
@@ -38,6 +41,8 @@ pub type Frames = mpsc::Sender<Result<Frame, FrameError>>;
 pub struct Outbox {
     /// For pictures.
     pub frames: Frames,
+    /// For sound, as the wire takes it.
+    pub sounds: mpsc::Sender<Vec<u8>>,
     /// For everything else.
     pub replies: mpsc::Sender<Vec<u8>>,
     /// Frames of other activations are dropped.
@@ -48,6 +53,7 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Outgoing {
     frames: mpsc::Receiver<Result<Frame, FrameError>>,
+    sounds: mpsc::Receiver<Vec<u8>>,
     replies: mpsc::Receiver<Vec<u8>>,
     generation: Arc<AtomicU64>,
 }
@@ -55,10 +61,16 @@ pub struct Outgoing {
 /// Both sides.
 pub fn outbox() -> (Outbox, Outgoing) {
     let (frames, pictures) = mpsc::channel(MAX_QUEUED_FRAMES);
+    let (sounds, waves) = mpsc::channel(MAX_QUEUED_SOUNDS);
     let (replies, answers) = mpsc::channel(MAX_QUEUED_REPLIES);
     let generation = Arc::<AtomicU64>::default();
-    let outgoing = Outgoing { frames: pictures, replies: answers, generation: generation.clone() };
-    (Outbox { frames, replies, generation }, outgoing)
+    let outgoing = Outgoing {
+        frames: pictures,
+        sounds: waves,
+        replies: answers,
+        generation: generation.clone(),
+    };
+    (Outbox { frames, sounds, replies, generation }, outgoing)
 }
 
 /// Runs both halves of a connection until one of them ends. The writer comes back unless it hangs.
@@ -91,6 +103,7 @@ pub async fn write<S: AsyncWrite>(
                 Some(bytes) => bytes,
                 None => return (Ended::LoggedOff, writer),
             },
+            Some(wave) = outgoing.sounds.recv() => wave,
             Some(frame) = outgoing.frames.recv() => match frame {
                 Ok(frame) if frame.generation == outgoing.generation.load(Ordering::Acquire) => {
                     frame.bytes

@@ -180,6 +180,7 @@ fn a_desktop_that_ends_ends_the_watch_and_titles_that_race_are_told_in_time() {
                 height: 1,
                 files: None,
                 secrecy: Arc::default(),
+                sound: None,
                 encoded: Default::default(),
             },
             told

@@ -6,5 +6,6 @@ mod clipboard;
 mod entry;
 mod keys;
 mod size;
+mod sound;
 mod stage;
 mod video;

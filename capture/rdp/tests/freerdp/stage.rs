@@ -21,11 +21,12 @@ use lucid_rdp::server::{Limits, RdpServer};
 use lucid_rdp::session::{
     Admission, Attempt, Ended, Endpoint, EventSink, Gatekeeper, Order, Refused, RunningDesktop,
 };
+use lucid_rdp::sound::SoundFeed;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const SECRET: &str = "one-time-and-long";
 
 /// A process that ends with its owner.
@@ -225,6 +226,15 @@ impl Stage {
     }
 
     pub fn sized(policy: Policy, width: u16, height: u16) -> Self {
+        Self::made(policy, width, height, None)
+    }
+
+    /// With sound from elsewhere.
+    pub fn sounding(policy: Policy, sound: Option<SoundFeed>) -> Self {
+        Self::made(policy, 1024, 640, sound)
+    }
+
+    fn made(policy: Policy, width: u16, height: u16, sound: Option<SoundFeed>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let desktop = Display::start(directory.path(), "desktop", width, height);
         let client = Display::start(directory.path(), "client", 1280, 800);
@@ -246,6 +256,7 @@ impl Stage {
                 height,
                 secrecy: Arc::default(),
                 encoded: EncodedFeed::default(),
+                sound,
                 files: Some(files),
             },
             policy: watch::Sender::new(Arc::new(policy)),
@@ -280,15 +291,25 @@ impl Stage {
         (user, secret): (&str, &str),
         more: &[&str],
     ) -> Running {
-        let child = screen
-            .command("xfreerdp")
+        let spawned = self.client_with(screen, at, (user, secret), more).spawn();
+        Running(spawned.unwrap())
+    }
+
+    /// A client that is yet to be started.
+    pub fn client_with(
+        &self,
+        screen: &Display,
+        at: SocketAddr,
+        (user, secret): (&str, &str),
+        more: &[&str],
+    ) -> Command {
+        let mut client = screen.command("xfreerdp");
+        client
             .env("HOME", self.directory.path())
             .args([format!("/v:{at}"), format!("/u:{user}"), format!("/p:{secret}")])
             .args(["/cert:ignore", "/sec:tls", "/rfx", "-wallpaper", "/log-level:ERROR"])
-            .args(more)
-            .spawn()
-            .unwrap();
-        Running(child)
+            .args(more);
+        client
     }
 
     /// Presses keys in the client's window.

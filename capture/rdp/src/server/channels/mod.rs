@@ -16,6 +16,7 @@ use ironrdp_pdu::mcs::SendDataIndication;
 use ironrdp_pdu::x224::X224;
 use ironrdp_svc::{StaticChannelSet, SvcMessage, SvcProcessor, SvcServerProcessor};
 
+use super::sound;
 use chunk::{ChunkError, Reassembly};
 
 /// Longest message of the channel that carries the dynamic ones, bytes: each message is one chunk
@@ -29,16 +30,19 @@ pub enum Static {
     Dynamic,
     /// The clipboard, `cliprdr`.
     Clipboard,
+    /// Sound out, `rdpsnd`.
+    Sound,
 }
 
 impl Static {
     /// All that are served.
-    pub const ALL: [Static; 2] = [Static::Dynamic, Static::Clipboard];
+    pub const ALL: [Static; 3] = [Static::Dynamic, Static::Clipboard, Static::Sound];
 
     fn name(self) -> ChannelName {
         match self {
             Static::Dynamic => ChannelName::from_static(b"drdynvc\0"),
             Static::Clipboard => ChannelName::from_static(b"cliprdr\0"),
+            Static::Sound => ChannelName::from_static(b"rdpsnd\0\0"),
         }
     }
 
@@ -47,6 +51,7 @@ impl Static {
             Static::Dynamic => MAX_DYNAMIC_MESSAGE_BYTES,
             // Until the policy says otherwise.
             Static::Clipboard => 0,
+            Static::Sound => sound::MAX_MESSAGE_BYTES,
         }
     }
 }

@@ -56,6 +56,7 @@ impl Session {
                 self.limit_clipboard();
                 self.share(|_, _| sharing::greeting());
             }
+            self.listen();
         }
         self.watch()
     }

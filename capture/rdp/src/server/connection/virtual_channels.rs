@@ -35,6 +35,11 @@ impl Session {
                     Vec::new()
                 })
             }),
+            (Static::Sound, Ok(message)) => {
+                if let Err(error) = self.about_sound(&message) {
+                    tracing::debug!(%error, "a message about sound is dropped");
+                }
+            }
             (channel, Err(error)) => {
                 tracing::debug!(%error, "a message of a virtual channel is dropped");
                 if let (Static::Clipboard, ChunkError::Message { .. }) = (channel, error) {
