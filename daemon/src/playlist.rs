@@ -1,7 +1,10 @@
 //! HLS playlists (RFC 8216, version 7: fMP4) from what the catalogue knows of a session's chunks.
 //!
-//! Segments are the recorder's own fragments. Where time is missing the playlist says so with a
-//! discontinuity and the date and time at which the pictures go on.
+//! Segments begin where a picture stands alone: players drop what they get before one, and would show
+//! nothing after a seek. A segment is one of the recorder's fragments, or as many of them as it takes
+//! to the next such picture; in the list of what is live, where waiting for it would be seen, each
+//! fragment is one. Where time is missing the playlist says so with a discontinuity and the date and
+//! time at which the pictures go on.
 
 use std::fmt::Write;
 
@@ -11,6 +14,10 @@ use lucid_capture::catalogue::ChunkMap;
 /// Fragments in a live playlist, besides those back to a keyframe: enough for a player to start
 /// without waiting, few enough that it stays close to now.
 pub const LIVE_FRAGMENTS: usize = 8;
+
+/// Fragments in one segment, at most: those up to the next picture that stands alone, of which a screen
+/// has one every 10 s if nothing changes.
+pub const SEGMENT_FRAGMENTS: usize = 16;
 
 /// What kind of playlist is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,59 +39,126 @@ pub struct Part {
     pub init: u64,
 }
 
-/// Writes a playlist; `base` is put before every address.
-pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
-    let total: usize = parts.iter().map(|part| part.map.fragments.len()).sum();
-    let all = || parts.iter().flat_map(|part| &part.map.fragments);
-    let skipped = match kind {
-        Kind::Live => {
-            let most = total.saturating_sub(LIVE_FRAGMENTS);
-            // A player can begin only where a picture stands alone.
-            let before = all().take(most + 1).collect::<Vec<_>>();
-            before.iter().rposition(|fragment| fragment.keyframe).unwrap_or(most)
+/// Fragments that follow on one another in one chunk: `{chunk}-{first}` or `{chunk}-{first}-{last}` in
+/// the name of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The chunk.
+    pub chunk: u64,
+    /// Its first fragment in the segment.
+    pub first: usize,
+    /// Its last one.
+    pub last: usize,
+}
+
+/// What one address in a playlist stands for.
+struct Segment {
+    runs: Vec<Run>,
+    fragments: usize,
+    keyframe: bool,
+    duration_us: u64,
+    wall_us: u64,
+    init: u64,
+    /// The pictures do not follow on from those before.
+    is_break: bool,
+}
+
+impl Segment {
+    fn name(&self) -> String {
+        let runs = self.runs.iter().map(|run| match run.last == run.first {
+            true => format!("{}-{}", run.chunk, run.first),
+            false => format!("{}-{}-{}", run.chunk, run.first, run.last),
+        });
+        runs.collect::<Vec<_>>().join("_") + ".m4s"
+    }
+
+    fn push(&mut self, chunk: u64, index: usize, duration_us: u64) {
+        self.duration_us += duration_us;
+        self.fragments += 1;
+        match self.runs.last_mut().filter(|run| run.chunk == chunk) {
+            Some(run) => run.last = index,
+            None => self.runs.push(Run { chunk, first: index, last: index }),
         }
-        Kind::Whole | Kind::Growing => 0,
+    }
+}
+
+/// The runs that the name of a segment, without its `.m4s`, stands for; none for what is no name.
+pub fn runs(name: &str) -> Option<Vec<Run>> {
+    let run = |text: &str| {
+        let mut parts = text.split('-');
+        let chunk = number(parts.next()?)?;
+        let first = usize::try_from(number(parts.next()?)?).ok()?;
+        let last = match parts.next() {
+            Some(last) => usize::try_from(number(last)?).ok().filter(|last| *last > first)?,
+            None => first,
+        };
+        (parts.next().is_none() && last - first < SEGMENT_FRAGMENTS).then_some(Run {
+            chunk,
+            first,
+            last,
+        })
     };
-    let independent = all().skip(skipped).all(|fragment| fragment.keyframe);
-    let longest_us = all().map(|f| f.duration_us).max();
-    let target_s = longest_us.unwrap_or(1_000_000).div_ceil(1_000_000).max(1);
-    let mut body = String::new();
-    let (mut number, mut breaks_skipped) = (0, 0);
-    let mut init = None;
-    for part in parts {
-        let mut wall_us = part.map.wall_start_us;
-        for (index, fragment) in part.map.fragments.iter().enumerate() {
-            let is_break = index == 0 && number > 0 && breaks_before(&part.map);
-            let is_first = number == skipped;
-            if number >= skipped {
-                if is_break && !is_first {
-                    body.push_str("#EXT-X-DISCONTINUITY\n");
-                }
-                if init != Some(part.init) {
-                    init = Some(part.init);
-                    line(
-                        &mut body,
-                        format_args!("#EXT-X-MAP:URI=\"{base}init-{}.mp4\"", part.init),
-                    );
-                }
-                if index == 0 || is_first {
-                    let date = Timestamp::from_microsecond(i64::try_from(wall_us).unwrap_or(0));
-                    let date = date.unwrap_or_default();
-                    line(&mut body, format_args!("#EXT-X-PROGRAM-DATE-TIME:{date:.3}"));
-                }
-                let seconds = fragment.duration_us as f64 / 1e6;
-                line(&mut body, format_args!("#EXTINF:{seconds:.6},"));
-                line(&mut body, format_args!("{base}{}-{index}.m4s", part.map.index));
+    let runs: Vec<Run> =
+        name.split('_').take(SEGMENT_FRAGMENTS + 1).map(run).collect::<Option<_>>()?;
+    let fragments: usize = runs.iter().map(|run| run.last - run.first + 1).sum();
+    (fragments <= SEGMENT_FRAGMENTS).then_some(runs)
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// All segments of a session, in their order.
+fn segments(parts: &[Part], kind: Kind) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for Part { map, init } in parts {
+        let mut wall_us = map.wall_start_us;
+        for (index, fragment) in map.fragments.iter().enumerate() {
+            let is_break = index == 0 && !segments.is_empty() && breaks_before(map);
+            let joins = kind != Kind::Live && !fragment.keyframe && !is_break;
+            let open = segments.last_mut().filter(|open| {
+                joins && open.keyframe && open.init == *init && open.fragments < SEGMENT_FRAGMENTS
+            });
+            match open {
+                Some(open) => open.push(map.index, index, fragment.duration_us),
+                None => segments.push(Segment {
+                    runs: vec![Run { chunk: map.index, first: index, last: index }],
+                    fragments: 1,
+                    keyframe: fragment.keyframe,
+                    duration_us: fragment.duration_us,
+                    wall_us,
+                    init: *init,
+                    is_break,
+                }),
             }
-            if is_break && number <= skipped && kind == Kind::Live {
-                breaks_skipped += 1;
-            }
-            number += 1;
             wall_us += fragment.duration_us;
         }
     }
+    segments
+}
+
+/// Writes a playlist; `base` is put before every address.
+pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
+    let mut segments = segments(parts, kind);
+    let skipped = match kind {
+        Kind::Live => {
+            let most = segments.len().saturating_sub(LIVE_FRAGMENTS);
+            // A player can begin only where a picture stands alone.
+            let before = &segments[..segments.len().min(most + 1)];
+            before.iter().rposition(|one| one.keyframe).unwrap_or(most)
+        }
+        // What is in a list stays as it is: the last segment may become longer yet.
+        Kind::Growing => {
+            segments.pop();
+            0
+        }
+        Kind::Whole => 0,
+    };
+    let breaks = segments.iter().take(skipped + 1).filter(|one| one.is_break).count();
+    let longest_us = segments.iter().map(|one| one.duration_us).max();
+    let target_s = longest_us.unwrap_or(1_000_000).div_ceil(1_000_000).max(1);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
-    if independent {
+    if segments.iter().skip(skipped).all(|one| one.keyframe) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     line(&mut out, format_args!("#EXT-X-TARGETDURATION:{target_s}"));
@@ -92,11 +166,26 @@ pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
     match kind {
         Kind::Whole => out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
         Kind::Growing => out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-        Kind::Live => {
-            line(&mut out, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{breaks_skipped}"));
-        }
+        Kind::Live => line(&mut out, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{breaks}")),
     }
-    out.push_str(&body);
+    let (mut init, mut dated) = (None, None);
+    for (number, segment) in segments.iter().enumerate().skip(skipped) {
+        if segment.is_break && number != skipped {
+            out.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        if init.replace(segment.init) != Some(segment.init) {
+            line(&mut out, format_args!("#EXT-X-MAP:URI=\"{base}init-{}.mp4\"", segment.init));
+        }
+        let chunk = segment.runs.first().map(|run| run.chunk);
+        if std::mem::replace(&mut dated, chunk) != chunk {
+            let date = Timestamp::from_microsecond(i64::try_from(segment.wall_us).unwrap_or(0));
+            let date = date.unwrap_or_default();
+            line(&mut out, format_args!("#EXT-X-PROGRAM-DATE-TIME:{date:.3}"));
+        }
+        let seconds = segment.duration_us as f64 / 1e6;
+        line(&mut out, format_args!("#EXTINF:{seconds:.6},"));
+        line(&mut out, format_args!("{base}{}", segment.name()));
+    }
     if kind == Kind::Whole {
         out.push_str("#EXT-X-ENDLIST\n");
     }
@@ -168,7 +257,7 @@ mod tests {
         assert_eq!(write(&parts, Kind::Whole, ""), expected);
         let growing = write(&parts, Kind::Growing, "media/");
         assert!(growing.contains("PLAYLIST-TYPE:EVENT") && !growing.contains("ENDLIST"));
-        assert!(growing.contains("\nmedia/0-1.m4s\n"));
+        assert!(growing.contains("\nmedia/1-0.m4s\n") && !growing.contains("2-0.m4s"));
     }
 
     #[test]
@@ -201,6 +290,50 @@ mod tests {
             "{live}"
         );
         assert!(!live.contains("0-3.m4s") && !live.contains("INDEPENDENT"), "{live}");
+    }
+
+    #[test]
+    fn what_is_recorded_is_cut_where_pictures_stand_alone() {
+        let mut parts = [part(0, 5, false, 0), part(1, 4, false, 0), part(2, 20, true, 2)];
+        for (chunk, n) in [(0, 1), (0, 2), (0, 4), (1, 0), (1, 1), (1, 3), (2, 0)] {
+            parts[chunk].map.fragments[n].keyframe = false;
+        }
+        let whole = write(&parts, Kind::Whole, "");
+        let names: Vec<&str> = whole.lines().filter(|line| line.ends_with(".m4s")).collect();
+        assert_eq!(names[..4], ["0-0-2.m4s", "0-3-4_1-0-1.m4s", "1-2-3.m4s", "2-0.m4s"]);
+        assert!(whole.contains("#EXTINF:4.000000,\n0-3-4_1-0-1.m4s\n"), "{whole}");
+        assert!(whole.contains("#EXT-X-TARGETDURATION:4\n"), "{whole}");
+        // Nothing goes over a break, so its first segment has no picture that stands alone.
+        assert!(whole.contains("#EXT-X-DISCONTINUITY\n") && !whole.contains("INDEPENDENT"));
+        // The third segment says the time anew: it begins in another chunk than the one before.
+        assert!(whole.contains("01:02:15.000Z\n#EXTINF:2.000000,\n1-2-3.m4s"), "{whole}");
+        for fragment in &mut parts[2].map.fragments {
+            fragment.keyframe = fragment.start_us == 20_000_000;
+        }
+        let whole = write(&parts, Kind::Whole, "");
+        assert!(whole.contains("\n2-0-15.m4s\n"), "no segment is longer than may be asked for");
+        for name in whole.lines().filter_map(|line| line.strip_suffix(".m4s")) {
+            assert!(runs(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_growing_playlist_only_ever_gets_longer() {
+        let mut fragments = part(0, 12, false, 0);
+        for (n, fragment) in fragments.map.fragments.iter_mut().enumerate() {
+            fragment.keyframe = matches!(n, 0 | 3 | 4 | 9);
+        }
+        let mut before = Vec::new();
+        for n in 0..=12 {
+            let mut so_far = part(0, 0, false, 0);
+            so_far.map.fragments = fragments.map.fragments[..n].to_vec();
+            let list = write(&[so_far], Kind::Growing, "");
+            let names: Vec<String> =
+                list.lines().filter(|line| line.ends_with(".m4s")).map(str::to_owned).collect();
+            assert!(names.starts_with(&before), "{before:?} became {names:?}");
+            before = names;
+        }
+        assert_eq!(before, ["0-0-2.m4s", "0-3.m4s", "0-4-8.m4s"]);
     }
 
     #[test]

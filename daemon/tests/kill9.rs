@@ -137,17 +137,30 @@ fn get(daemon: &Daemon, token: &str, path: &str) -> Answer {
     answer
 }
 
-/// The fragments a playlist names, with their lengths in seconds.
+/// The segments a playlist names, with the length of a fragment in each, seconds: a segment goes from
+/// one picture that stands alone to the next, over as many fragments as that takes.
 fn fragments(playlist: &str) -> Vec<(String, f64)> {
     let mut lines = playlist.lines();
     let mut found = Vec::new();
     while let Some(line) = lines.next() {
         if let Some(length) = line.strip_prefix("#EXTINF:") {
-            let length = length.trim_end_matches(',').parse().unwrap();
-            found.push((lines.next().unwrap().to_owned(), length));
+            let length: f64 = length.trim_end_matches(',').parse().unwrap();
+            let name = lines.next().unwrap().to_owned();
+            let fragments: u32 = name.trim_end_matches(".m4s").split('_').map(run_length).sum();
+            found.push((name, length / f64::from(fragments)));
         }
     }
     found
+}
+
+/// How many fragments `{chunk}-{first}` or `{chunk}-{first}-{last}` means.
+fn run_length(run: &str) -> u32 {
+    let numbers: Vec<u32> = run.split('-').map(|number| number.parse().unwrap()).collect();
+    match numbers[..] {
+        [_, _] => 1,
+        [_, first, last] => last - first + 1,
+        _ => panic!("{run} is no part of a segment's name"),
+    }
 }
 
 impl Run {

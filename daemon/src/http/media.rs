@@ -21,7 +21,7 @@ use super::extract::Path;
 use super::problem::{Problem, ProblemDocument};
 use super::sessions::{blocking, session_id};
 use crate::auth::SignedIn;
-use crate::playlist::{self, Kind, Part};
+use crate::playlist::{self, Kind, Part, Run};
 
 /// Hashes of initialisation segments kept, so that a playlist need not open every chunk.
 const INITS_KNOWN_MAX: usize = 8192;
@@ -87,7 +87,7 @@ async fn live(
     Ok(answer(text.await?))
 }
 
-/// `init-{n}.mp4` or `{chunk}-{fragment}.m4s`.
+/// `init-{n}.mp4`, or the fragments that a name in a playlist stands for.
 async fn segment(
     State(app): State<App>,
     who: SignedIn,
@@ -99,14 +99,22 @@ async fn segment(
     let wanted = Wanted::parse(&name).ok_or_else(missing)?;
     let found = blocking(&app, move |app| {
         let secret = app.archive.secret(id)?;
-        let Some(map) = chunk(app, id, wanted.chunk())? else { return Ok(None) };
-        Ok(match wanted {
-            Wanted::Init(_) => Some(app.archive.init_segment(&secret, &map)?),
-            Wanted::Fragment(_, index) => match map.fragments.get(index) {
-                Some(fragment) => Some(app.archive.fragment(&secret, &map, fragment)?),
-                None => None,
-            },
-        })
+        let runs = match wanted {
+            Wanted::Init(index) => {
+                let Some(map) = chunk(app, id, index)? else { return Ok(None) };
+                return Ok(Some(app.archive.init_segment(&secret, &map)?));
+            }
+            Wanted::Fragments(runs) => runs,
+        };
+        let mut bytes = Vec::new();
+        for run in runs {
+            let Some(map) = chunk(app, id, run.chunk)? else { return Ok(None) };
+            let Some(fragments) = map.fragments.get(run.first..=run.last) else { return Ok(None) };
+            for fragment in fragments {
+                bytes.extend(app.archive.fragment(&secret, &map, fragment)?);
+            }
+        }
+        Ok(Some(bytes))
     });
     let bytes = found.await?.ok_or_else(missing)?;
     let kind = if name.ends_with(".m4s") { "video/iso.segment" } else { "video/mp4" };
@@ -118,10 +126,10 @@ async fn segment(
     Ok((headers, bytes).into_response())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
     Init(u64),
-    Fragment(u64, usize),
+    Fragments(Vec<Run>),
 }
 
 impl Wanted {
@@ -129,14 +137,7 @@ impl Wanted {
         if let Some(number) = name.strip_prefix("init-").and_then(|n| n.strip_suffix(".mp4")) {
             return number.parse().ok().map(Self::Init);
         }
-        let (chunk, fragment) = name.strip_suffix(".m4s")?.split_once('-')?;
-        Some(Self::Fragment(chunk.parse().ok()?, fragment.parse().ok()?))
-    }
-
-    fn chunk(self) -> u64 {
-        match self {
-            Self::Init(chunk) | Self::Fragment(chunk, _) => chunk,
-        }
+        playlist::runs(name.strip_suffix(".m4s")?).map(Self::Fragments)
     }
 }
 
@@ -211,9 +212,27 @@ mod tests {
     #[test]
     fn names_of_segments_are_exact() {
         assert_eq!(Wanted::parse("init-3.mp4"), Some(Wanted::Init(3)));
-        assert_eq!(Wanted::parse("12-7.m4s"), Some(Wanted::Fragment(12, 7)));
-        for wrong in ["", "init-.mp4", "init-x.mp4", "1.m4s", "1-2-3.m4s", "-1-2.m4s", "../1-2.m4s"]
-        {
+        let run = |chunk, first, last| Run { chunk, first, last };
+        let fragments = |runs: &[Run]| Some(Wanted::Fragments(runs.to_vec()));
+        assert_eq!(Wanted::parse("12-7.m4s"), fragments(&[run(12, 7, 7)]));
+        let both = [run(12, 7, 9), run(14, 0, 0)];
+        assert_eq!(Wanted::parse("12-7-9_14-0.m4s"), fragments(&both));
+        for wrong in [
+            "",
+            "init-.mp4",
+            "init-x.mp4",
+            "1.m4s",
+            "1-3-2.m4s",
+            "1-2-3-4.m4s",
+            "1-0-16.m4s",
+            "1-0-9_2-0-9.m4s",
+            "1-2_.m4s",
+            "_1-2.m4s",
+            "1-+2.m4s",
+            "1--2.m4s",
+            "-1-2.m4s",
+            "../1-2.m4s",
+        ] {
             assert_eq!(Wanted::parse(wrong), None, "{wrong}");
         }
     }

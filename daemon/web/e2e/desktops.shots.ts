@@ -1,5 +1,5 @@
 // Pictures of a real worker on a real desktop: needs LUCID_BIN, and Xvfb, xfreerdp, xdotool and xclip. LUCID_SHOTS names
-// the folder; docs/images by default, which gets the two that the documentation shows.
+// the folder; docs/images by default, which gets those that the documentation shows.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,13 @@ import { startTarget, type Target } from "./target";
 const DOCS = fileURLToPath(new URL("../../../docs/images", import.meta.url));
 const DIR = process.env["LUCID_SHOTS"] ?? DOCS;
 /** Those that the documentation shows; the others are for whoever asked for a folder. */
-const SHOWN = ["desktops", "desktop-recording"];
+const SHOWN = [
+  "desktops",
+  "desktop-approval",
+  "desktop-approval-phone",
+  "desktop-recording",
+  "desktop-recording-phone",
+];
 /** How long nothing happens in the recording, in milliseconds. */
 const IDLE_MS = 14_000;
 
@@ -87,14 +93,38 @@ async function shoot(page: Page, name: string, fullPage = true): Promise<void> {
   await page.screenshot({ path: join(DIR, `${name}.png`), fullPage });
 }
 
-async function onPhone(page: Page, name: string, run: () => Promise<void> = async () => {}): Promise<void> {
+async function onPhone(
+  page: Page,
+  name: string,
+  run: () => Promise<void> = async () => {},
+  fullPage = true,
+): Promise<void> {
   await page.setViewportSize({ width: 390, height: 844 });
   await page.emulateMedia({ colorScheme: "dark" });
   await run();
   await fits(page, name);
-  await shoot(page, `${name}-phone`);
+  await shoot(page, `${name}-phone`, fullPage);
   await page.emulateMedia({ colorScheme: "light" });
   await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+/** Waits until the player shows a picture of the last seconds, or of any time, in which something is to be seen. */
+async function shows(page: Page, atEnd = false): Promise<void> {
+  await page.waitForFunction(
+    (end) => {
+      const video = document.querySelector<HTMLVideoElement>(".player video");
+      if (!video || video.seeking || video.readyState < 2) return false;
+      if (end && video.currentTime < video.duration - 3) return false;
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [64, 40];
+      const context = canvas.getContext("2d");
+      context?.drawImage(video, 0, 0, 64, 40);
+      const pixels = context?.getImageData(0, 0, 64, 40).data ?? new Uint8ClampedArray();
+      return pixels.some((value, at) => at % 4 < 3 && value > 150);
+    },
+    atEnd,
+    { timeout: 60_000 },
+  );
 }
 
 it.skipIf(!process.env["LUCID_BIN"])("takes the pictures of a worker's session", async () => {
@@ -140,7 +170,11 @@ it.skipIf(!process.env["LUCID_BIN"])("takes the pictures of a worker's session",
   await page.getByRole("region", { name: "Waiting for approval" }).waitFor();
   await page.waitForTimeout(5_000);
   await shoot(page, "desktops");
+  const asked = page.getByRole("region", { name: "Waiting for approval" });
+  await asked.scrollIntoViewIfNeeded();
+  await shoot(page, "desktop-approval", false);
   await onPhone(page, "desktops");
+  await onPhone(page, "desktop-approval", () => asked.scrollIntoViewIfNeeded(), false);
   await card.getByRole("button", { name: /^Watch/ }).click();
   await page.waitForTimeout(6_000);
   await shoot(page, "session");
@@ -159,6 +193,12 @@ it.skipIf(!process.env["LUCID_BIN"])("takes the pictures of a worker's session",
   await page.goto(`${target.url}/#/recordings/${id}`);
   const ready = () => (document.querySelector<HTMLVideoElement>(".player video")?.readyState ?? 0) >= 2;
   await page.waitForFunction(ready, undefined, { timeout: 20_000 });
+  // Wherever one goes there is a picture, also where the last that stands alone is long past.
+  await page.getByRole("slider", { name: "Position in the recording" }).focus();
+  await page.keyboard.press("End");
+  await shows(page, true);
+  await page.keyboard.press("Home");
+  await shows(page);
   const skip = page.getByLabel("Skip idle");
   await skip.check();
   // To where the clipboard went over, a moment after which it is in the picture.
@@ -167,6 +207,7 @@ it.skipIf(!process.env["LUCID_BIN"])("takes the pictures of a worker's session",
     const video = document.querySelector<HTMLVideoElement>(".player video");
     return video !== null && !video.seeking && video.readyState >= 2 && video.currentTime > 5;
   });
+  await shows(page);
   await page.waitForTimeout(2_500);
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
   expect(await page.locator(".timeline .busy").count()).toBeGreaterThan(1);
