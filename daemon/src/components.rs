@@ -179,6 +179,10 @@ pub fn start(app: &App, core: Core, damaged: &[SourcesError], auth: &Arc<Auth>) 
         Arc::clone(&desktops).run(names.clone(), reporter, stop)
     });
     let state = App::clone(app);
+    supervisor.start(optional("updates"), move |reporter, stop| {
+        Arc::clone(&state.updates).run(App::clone(&state), reporter, stop)
+    });
+    let state = App::clone(app);
     supervisor.start(optional("panel"), move |reporter, stop| {
         front::run(App::clone(&state), reporter, stop)
     });

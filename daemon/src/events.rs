@@ -36,6 +36,8 @@ pub enum Topic {
     DesktopSignIn,
     /// A desktop comes close to a limit.
     DesktopAlert,
+    /// An update of the system made progress.
+    Update,
 }
 
 impl Topic {
@@ -54,6 +56,7 @@ impl Topic {
             Self::Approval => "approval",
             Self::DesktopSignIn => "desktop_sign_in",
             Self::DesktopAlert => "desktop_alert",
+            Self::Update => "update",
         }
     }
 }

@@ -35,6 +35,7 @@ mod settle;
 mod sources;
 mod supervisor;
 mod system;
+mod updates;
 mod view;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::http::reason;
 
 /// Largest bundle taken, bytes.
-pub const BUNDLE_BYTES_MAX: u64 = 16 << 30;
+pub const BUNDLE_BYTES_MAX: u64 = 4 << 30;
 /// What stays free beside a bundle, bytes: recording goes on while it comes in.
 const KEEP_FREE_BYTES: u64 = 256 << 20;
 /// Read at a time when what is here is hashed, bytes.
@@ -101,7 +101,9 @@ pub async fn download(
     if present(path) > most {
         std::fs::remove_file(path).map_err(failed)?;
     }
-    let (mut hash, mut here) = hash_present(path).map_err(failed)?;
+    // Hashing what is here, and syncing it, take seconds: beside the threads that answer people.
+    let known = path.to_path_buf();
+    let (mut hash, mut here) = aside(move || hash_present(&known)).await.map_err(failed)?;
     progress(here);
     if wanted.bytes == 0 || here < wanted.bytes {
         room(path, most.saturating_sub(here).min(wanted.bytes), failed)?;
@@ -151,7 +153,7 @@ pub async fn download(
             hash.update(&part);
             progress(here);
         }
-        file.sync_all().map_err(failed)?;
+        aside(move || file.sync_all()).await.map_err(failed)?;
         if here < wanted.bytes {
             return Err(DownloadError::Network("the connection broke off"));
         }
@@ -166,6 +168,12 @@ pub async fn download(
 pub fn sha256(path: &Path) -> io::Result<String> {
     File::open(path)?;
     Ok(hex(&hash_present(path)?.0.finalize()))
+}
+
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 fn hash_present(path: &Path) -> io::Result<(Sha256, u64)> {

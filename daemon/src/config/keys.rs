@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lucid_hw::gpio::{GpioChoice, MAX_LINES};
 use lucid_settings::{Value, quoted};
 
+use super::update_keys;
 use super::{Config, LogFormat, MIB, PlainHttp, Presence};
 
 /// One key of the daemon's configuration.
@@ -460,6 +461,17 @@ pub const KEYS: &[Key] = &[
             format!("[{}]", all.join(", "))
         },
     },
+    update_keys::SERVER,
+    update_keys::TENANT,
+    update_keys::DEVICE,
+    update_keys::TOKEN_FILE,
+    update_keys::GATEWAY_TOKEN,
+    update_keys::AUTHORITIES,
+    update_keys::ASK,
+    update_keys::ALLOW_OLDER,
+    update_keys::WINDOW,
+    update_keys::BOOT_CONFIG,
+    update_keys::SLOT,
 ];
 
 fn absolute(value: &Value) -> Result<PathBuf, String> {

@@ -7,6 +7,8 @@
 
 mod desktops;
 mod keys;
+mod update_keys;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::time::Duration;
 pub use desktops::{Desktops, Presence};
 pub use keys::{KEYS, Key};
 pub use lucid_settings::{Flags, SettingsError};
+pub use updates::Updates;
 
 use lucid_settings::Settings;
 
@@ -60,6 +63,8 @@ pub struct Config {
     pub settle: settle::Settings,
     /// Directory where requests to restart or shut down the machine are heard.
     pub power_requests: PathBuf,
+    /// Updates of the system.
+    pub updates: Updates,
 }
 
 /// Listeners and their limits.
@@ -156,6 +161,7 @@ impl Default for Config {
             desktops: Desktops::default(),
             settle: settle::Settings::default(),
             power_requests: PathBuf::from("/run/lucid-power"),
+            updates: Updates::default(),
             record: Record { demo: true, keep_free_bytes: 1024 * MIB },
             exports: Limits {
                 keep: Duration::from_secs(7 * 24 * 3600),
@@ -194,8 +200,8 @@ pub fn host_name() -> String {
 impl Settings for Config {
     const KEYS: &'static [Key] = KEYS;
     const PREFIX: &'static str = "LUCID_";
-    // Variables of test harnesses, and of the payment process that may share an environment.
-    const NOT_KEYS: &'static [&'static str] = &["LUCID_TEST_", "LUCID_PAY_"];
+    // Of test harnesses, the payment process and `lucid-bootctl`, which may share an environment.
+    const NOT_KEYS: &'static [&'static str] = &["LUCID_TEST_", "LUCID_PAY_", "LUCID_BOOT_"];
     const LISTED_BY: &'static str = "lucid serve --print-config";
 
     fn check(&self) -> Result<(), String> {

@@ -22,6 +22,7 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 use super::exports::UPLOAD_BYTES_MAX;
 use super::problem::{Kind, Problem};
 use super::rate::party;
+use super::updates::BUNDLE_BYTES_MAX;
 use super::{App, BODY_BYTES_MAX, Caller, Peer};
 use crate::auth;
 use crate::config::PlainHttp;
@@ -138,6 +139,7 @@ pub async fn api(
 fn limits(path: &str) -> (u64, Duration) {
     match path {
         "/verify" => (UPLOAD_BYTES_MAX, UPLOADED_WITHIN),
+        "/system/updates/bundle" => (BUNDLE_BYTES_MAX, UPLOADED_WITHIN),
         _ => (BODY_BYTES_MAX as u64, ANSWER_WITHIN),
     }
 }

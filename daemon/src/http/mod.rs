@@ -24,6 +24,7 @@ pub mod sources;
 mod system;
 pub mod time;
 pub mod tls;
+pub mod updates;
 mod web;
 
 use std::collections::HashMap;
@@ -55,6 +56,7 @@ use crate::recordings::{Pulse, Recordings};
 use crate::sources::Sources;
 use crate::supervisor::Supervisor;
 use crate::system::System;
+use crate::updates::Updates;
 use rate::{Rate, RateTable};
 
 /// Largest JSON body, in bytes.
@@ -121,6 +123,8 @@ pub struct Shared {
     health: evidence::Kept,
     /// The way to the payment process.
     pub payments: Payments,
+    /// Updates of the system.
+    pub updates: Arc<Updates>,
     /// Counters.
     pub metrics: Metrics,
     /// Cancelled when the daemon stops; endless answers end with it.
@@ -189,6 +193,11 @@ impl Parts {
             requests: AtomicU64::new(0),
             stop: CancellationToken::new(),
             payments: Payments::new(self.config.payments_socket.as_deref()),
+            updates: Updates::new(
+                &self.config,
+                &core.archive.keys().device().public().fingerprint().to_string(),
+                self.events.clone(),
+            ),
             metrics: Metrics::new(),
             config: self.config,
             auth: self.auth,
@@ -226,7 +235,8 @@ pub fn router(app: &App) -> Router {
             .merge(chain::routes())
             .merge(payments::routes())
             .merge(evidence::routes())
-            .merge(system::routes()),
+            .merge(system::routes())
+            .merge(updates::routes()),
     );
     let api = api
         .merge(media::segments())

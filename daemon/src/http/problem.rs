@@ -124,6 +124,12 @@ kinds! {
     AlreadyAnswered = "already-answered", CONFLICT, "The request was answered already";
     /// The machine has not what this needs.
     NotPossibleHere = "not-possible-here", CONFLICT, "That is not possible on this machine";
+    /// This system is not updated this way, or updates do not run.
+    UpdatesOff = "updates-off", CONFLICT, "This device is not updated here";
+    /// One at a time.
+    UpdateUnderWay = "update-under-way", CONFLICT, "Another update is under way";
+    /// There is none, or it cannot be called off any more.
+    NoUpdate = "no-update", CONFLICT, "There is no update to do this with";
     /// A fault of the device, written to its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The device failed to answer";
 }

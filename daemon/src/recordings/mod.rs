@@ -188,6 +188,14 @@ impl Recordings {
         }
     }
 
+    /// How many sessions record now.
+    pub fn count(&self) -> usize {
+        let slots = lock(&self.slots);
+        let desktops = slots.desktops.values();
+        let all = slots.running.values().map(|running| &running.recording).chain(desktops);
+        all.filter(|recording| recording.live().is_some()).count()
+    }
+
     /// The open chunk of a session that records now.
     pub fn live(&self, session: SessionId) -> Option<LiveChunk> {
         let slots = lock(&self.slots);

@@ -76,6 +76,15 @@ pub struct Starting {
 
 /// Starts a daemon over a directory without waiting for it.
 pub fn begin_in(data_dir: tempfile::TempDir, options: &[&str]) -> Starting {
+    begin_with(data_dir, options, &[])
+}
+
+/// [`begin_in`] with variables of the environment.
+pub fn begin_with(
+    data_dir: tempfile::TempDir,
+    options: &[&str],
+    variables: &[(&str, &str)],
+) -> Starting {
     let ready = data_dir.path().join("../").join(format!("ready-{}", unique()));
     let mut command = lucid();
     command
@@ -85,6 +94,7 @@ pub fn begin_in(data_dir: tempfile::TempDir, options: &[&str]) -> Starting {
         .arg("--ready-file")
         .arg(&ready)
         .args(options)
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     Starting { child: command.spawn().unwrap(), data_dir, ready }

@@ -112,6 +112,9 @@ enum Verb {
         /// Why
         #[arg(long)]
         reason: Option<String>,
+        /// Restart at once, if something was given up
+        #[arg(long)]
+        reboot: bool,
     },
 }
 
@@ -166,9 +169,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Confirm { verdict, wait_s } => {
             confirm(&slots, running()?, verdict, Duration::from_secs(*wait_s))?;
         }
-        Verb::FallBack { reason_file, reason } => {
+        Verb::FallBack { reason_file, reason, reboot } => {
             let reason = reason.clone().unwrap_or_else(failed_units);
-            fall_back(&slots, running()?, reason_file.as_deref(), &reason)?;
+            let given_up = fall_back(&slots, running()?, reason_file.as_deref(), &reason)?;
+            if given_up && *reboot {
+                let asked = Command::new("systemctl").args(["--no-block", "reboot"]).status();
+                let asked = asked.context("cannot run systemctl")?;
+                anyhow::ensure!(asked.success(), "systemctl reboot failed: {asked}");
+            }
         }
     }
     Ok(())
@@ -200,15 +208,16 @@ fn confirm(slots: &Slots<'_>, current: Slot, file: &Path, wait: Duration) -> any
     }
 }
 
+/// Whether something was given up.
 fn fall_back(
     slots: &Slots<'_>,
     current: Slot,
     reason_file: Option<&Path>,
     reason: &str,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     if !slots.status()?.on_trial {
         println!("slot {current} is the default: there is nothing to fall back from");
-        return Ok(());
+        return Ok(false);
     }
     slots.mark_bad(current)?;
     println!("slot {current} is given up: {reason}");
@@ -219,7 +228,7 @@ fn fall_back(
             eprintln!("lucid-bootctl: cannot write {}: {error}", file.display());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The units that systemd calls failed, as a reason.

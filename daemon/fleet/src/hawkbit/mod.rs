@@ -57,8 +57,10 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum HawkbitError {
     /// The setting.
-    #[error("{0:?} is no address of a fleet server: expected https://host or http://host")]
-    Url(String),
+    #[error(
+        "the fleet server's address is not https://HOST or http://HOST, without a user or password"
+    )]
+    Url,
     /// The token or a name has bytes that HTTP cannot carry.
     #[error("the {0} has characters that do not fit into a request")]
     Words(&'static str),
@@ -127,13 +129,9 @@ impl Client {
     /// # Errors
     /// When address, names or token do not fit.
     pub fn new(http: reqwest::Client, server: &Server) -> Result<Self, HawkbitError> {
-        let wrong = || HawkbitError::Url(server.url.clone());
-        let mut base = Url::parse(&server.url).map_err(|_| wrong())?;
-        if !matches!(base.scheme(), "http" | "https") || !base.username().is_empty() {
-            return Err(wrong());
-        }
+        let mut base = address(&server.url)?;
         base.set_query(None);
-        base.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().extend([
+        base.path_segments_mut().map_err(|()| HawkbitError::Url)?.pop_if_empty().extend([
             server.tenant.as_str(),
             "controller",
             "v1",
@@ -227,6 +225,8 @@ impl Client {
             sha256: sha256.filter(|hash| hash.len() == 64),
             ask,
             install: !skip(&update) && !skip(&download) && !closed,
+            allow_older: false,
+            at_once: false,
         })
     }
 
@@ -305,8 +305,7 @@ impl Client {
         path: &[&str],
     ) -> Result<reqwest::RequestBuilder, HawkbitError> {
         let mut url = self.base.clone();
-        let wrong = |()| HawkbitError::Url(self.base.to_string());
-        url.path_segments_mut().map_err(wrong)?.extend(path);
+        url.path_segments_mut().map_err(|()| HawkbitError::Url)?.extend(path);
         Ok(self
             .http
             .request(method, url)
@@ -342,6 +341,23 @@ impl Client {
             Err(HawkbitError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Ok(()),
             answer => answer.map(drop),
         }
+    }
+}
+
+/// Whether this can be the address of a fleet server.
+///
+/// # Errors
+/// [`HawkbitError::Url`]; the address is not repeated, it may hold a password.
+pub fn check_address(url: &str) -> Result<(), HawkbitError> {
+    address(url).map(drop)
+}
+
+fn address(url: &str) -> Result<Url, HawkbitError> {
+    let base = Url::parse(url).map_err(|_| HawkbitError::Url)?;
+    let plain = base.username().is_empty() && base.password().is_none();
+    match matches!(base.scheme(), "http" | "https") && base.has_host() && plain {
+        true => Ok(base),
+        false => Err(HawkbitError::Url),
     }
 }
 

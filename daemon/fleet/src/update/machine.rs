@@ -85,6 +85,13 @@ pub enum Event {
     Confirmed,
     /// The server took note of the end of an update.
     Reported(String),
+    /// A block of the chain holds the statement of a bundle.
+    Stated {
+        /// SHA-256 of the bundle, hexadecimal.
+        sha256: String,
+        /// The transaction.
+        statement: String,
+    },
 }
 
 /// What is to be done.
@@ -135,6 +142,10 @@ pub fn step(
             }
             return Vec::new();
         }
+        Event::Stated { sha256, statement } => {
+            stated(record, &sha256, statement);
+            return Vec::new();
+        }
         _ => {}
     }
     let Some(mut attempt) = record.attempt.take() else {
@@ -171,6 +182,16 @@ fn fail(reason: impl Into<String>) -> Next {
     Next::End(Outcome::Failed, reason.into(), vec![Effect::Discard])
 }
 
+/// Notes the statement with the update under way, or with the one that ended meanwhile.
+fn stated(record: &mut Record, sha256: &str, statement: String) {
+    let of_this = |hash: &Option<String>| hash.as_deref() == Some(sha256);
+    if let Some(attempt) = record.attempt.as_mut().filter(|attempt| of_this(&attempt.sha256)) {
+        attempt.statement = Some(statement);
+    } else if let Some(ended) = record.history.iter_mut().find(|ended| of_this(&ended.sha256)) {
+        ended.statement = Some(statement);
+    }
+}
+
 fn offered(record: &mut Record, offer: Offer, rules: &Rules, now_us: u64) -> Vec<Effect> {
     let known = |ended: &Ended| ended.id == offer.id && ended.origin == offer.origin;
     if let Some(attempt) = &mut record.attempt {
@@ -190,17 +211,18 @@ fn offered(record: &mut Record, offer: Offer, rules: &Rules, now_us: u64) -> Vec
         return Vec::new();
     }
     let mut attempt = Attempt {
-        offer,
         phase: Phase::Offered,
         note: None,
         agreed: false,
-        allow_older: false,
-        at_once: false,
+        allow_older: offer.allow_older,
+        at_once: offer.at_once,
+        offer,
         tries: 0,
         not_before_us: 0,
         began_us: now_us,
         bundle: None,
         sha256: None,
+        statement: None,
         from_version: rules.running.clone(),
         to: None,
         starts: 0,
@@ -298,12 +320,7 @@ fn advance(attempt: &mut Attempt, event: Event, rules: &Rules, now_us: u64, rand
         }
         Event::Installed(Ok(())) if matches!(attempt.phase, Phase::Installing { .. }) => {
             (attempt.phase, attempt.tries) = (Phase::RebootWanted, 0);
-            let anchor = attempt.sha256.clone().zip(attempt.bundle.as_ref());
-            let anchor = anchor.map(|(sha256, bundle)| Effect::Anchor {
-                sha256,
-                version: bundle.version.to_string(),
-            });
-            Next::Go(anchor.into_iter().chain([Effect::Discard]).collect())
+            Next::Go(anchor(attempt).into_iter().chain([Effect::Discard]).collect())
         }
         Event::Installed(Err(reason)) if matches!(attempt.phase, Phase::Installing { .. }) => {
             fail(reason)
@@ -394,9 +411,25 @@ fn started(attempt: &mut Attempt, start: &Start, rules: &Rules) -> Next {
         }
         // The other slot is whole: the last thing RAUC does is to arm its trial.
         Phase::Installing { .. } | Phase::RebootWanted | Phase::TrialBoot | Phase::SelfTest => {
-            after_installation(attempt, start)
+            match after_installation(attempt, start) {
+                Next::Go(mut effects) => {
+                    // The restart may have come before the block.
+                    effects.extend(anchor(attempt));
+                    Next::Go(effects)
+                }
+                end => end,
+            }
         }
     }
+}
+
+/// The bundle's statement, unless the chain has it.
+fn anchor(attempt: &Attempt) -> Option<Effect> {
+    if attempt.statement.is_some() {
+        return None;
+    }
+    let (sha256, version) = (attempt.sha256.clone()?, attempt.bundle.as_ref()?.version.to_string());
+    Some(Effect::Anchor { sha256, version })
 }
 
 fn after_installation(attempt: &mut Attempt, start: &Start) -> Next {
@@ -466,6 +499,8 @@ fn end(record: &mut Record, attempt: Attempt, outcome: Outcome, reason: &str, no
         origin: attempt.offer.origin,
         name: attempt.offer.name,
         version: attempt.bundle.map(|bundle| bundle.version),
+        sha256: attempt.sha256,
+        statement: attempt.statement,
         outcome,
         reason: short(reason),
         began_us: attempt.began_us,

@@ -67,6 +67,12 @@ pub struct Offer {
     pub ask: bool,
     /// Whether the server lets it be installed now; it may only want it downloaded.
     pub install: bool,
+    /// Whether whoever brought it allowed a version older than what runs.
+    #[serde(default)]
+    pub allow_older: bool,
+    /// Whether whoever brought it wants it now, even while something is recorded.
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 /// Where an update stands.
@@ -144,6 +150,9 @@ pub struct Attempt {
     pub bundle: Option<Bundle>,
     /// SHA-256 of the bundle, hexadecimal, as computed here.
     pub sha256: Option<String>,
+    /// The transaction that states the bundle on the chain, once a block holds it.
+    #[serde(default)]
+    pub statement: Option<String>,
     /// The version that was running.
     pub from_version: Version,
     /// The slot it is for, once it is installed.
@@ -179,6 +188,12 @@ pub struct Ended {
     pub name: String,
     /// Its version, as far as it became known.
     pub version: Option<Version>,
+    /// SHA-256 of the bundle, hexadecimal, if all of it was here.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// The transaction that states the bundle on the chain, if it was installed.
+    #[serde(default)]
+    pub statement: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, for people; empty when there is nothing to say.

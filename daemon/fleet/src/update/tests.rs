@@ -37,6 +37,8 @@ fn offer() -> Offer {
         sha256: Some("ab".repeat(32)),
         ask: false,
         install: true,
+        allow_older: false,
+        at_once: false,
     }
 }
 
@@ -107,7 +109,7 @@ fn an_update_passes_every_phase() {
     walk.step(Event::Installing(40));
     let effects = walk.step(Event::Installed(Ok(())));
     let anchor = Effect::Anchor { sha256: "ab".repeat(32), version: "2.0.0".into() };
-    assert_eq!(effects, [anchor, Effect::Discard]);
+    assert_eq!(effects, [anchor.clone(), Effect::Discard]);
     // Something is recorded again: the restart waits as the installation did.
     walk.step(Event::Tick(Conditions { recording: 1, minute: 0 }));
     assert_eq!(
@@ -118,11 +120,18 @@ fn an_update_passes_every_phase() {
     assert_eq!(walk.phase(), "trial_boot");
     walk.rules = rules(Slot::B, "2.0.0");
     let start = Start { slot: Slot::B, default: Slot::A, armed: None, given_up: None };
-    assert_eq!(walk.step(Event::Started(start)), [Effect::SelfTest]);
+    // The restart came before the block that holds the statement: it is made once more.
+    assert_eq!(walk.step(Event::Started(start)), [Effect::SelfTest, anchor]);
+    let stated =
+        |statement: &str| Event::Stated { sha256: "ab".repeat(32), statement: statement.into() };
+    walk.step(stated("first"));
     assert_eq!(walk.step(Event::Tested(Ok(()))), [Effect::Verdict(Ok(()))]);
     assert_eq!(walk.phase(), "self_test", "a passed test confirms nothing by itself");
     walk.step(Event::Confirmed);
     assert_eq!(walk.end().0, Outcome::Confirmed);
+    assert_eq!(walk.record.history[0].statement.as_deref(), Some("first"));
+    walk.step(stated("late"));
+    assert_eq!(walk.record.history[0].statement.as_deref(), Some("late"));
     assert_eq!(walk.record.history[0].version, Some(version("2.0.0")));
     assert_eq!(walk.record.unreported().count(), 1);
     walk.step(Event::Reported("8".into()));

@@ -15,6 +15,7 @@ export const EVENT_NAMES = [
   "approval",
   "desktop_sign_in",
   "desktop_alert",
+  "update",
   "lagged",
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
