@@ -8,7 +8,7 @@ import { accessible, fits } from "./steps";
 // @ts-ignore: plain JavaScript without declarations
 import { startFixture } from "./fixture/server.mjs";
 // @ts-ignore: plain JavaScript without declarations
-import { machine, say } from "./fixture/system.mjs";
+import { machine, say, underWay } from "./fixture/system.mjs";
 
 interface Fixture {
   url: string;
@@ -107,6 +107,42 @@ describe("the machine", () => {
     await page.getByText("nobody waits for such requests").waitFor();
     expect(await page.getByRole("button", { name: "Restart device" }).isDisabled()).toBe(true);
     expect(await page.getByRole("button", { name: "Shut down" }).isDisabled()).toBe(true);
+  });
+
+  it("shows both slots and takes an update from a file to its installation", async () => {
+    const { page } = seen;
+    const asked = device.world.machine.asked;
+    const card = page.getByRole("region", { name: "Updates" });
+    await card.getByText("a chunk does not have its hash").waitFor();
+    await shoot(page, "updates-idle");
+    const choose = card.getByLabel("Bundle to install");
+    await choose.setInputFiles({ name: "no.raucb", mimeType: "application/octet-stream", buffer: Buffer.from("x") });
+    await card.getByText("has no room for the bundle").waitFor();
+    await card.getByLabel("even if it is older than what runs").check();
+    await choose.setInputFiles({
+      name: "b.raucb",
+      mimeType: "application/octet-stream",
+      buffer: Buffer.from("bundle"),
+    });
+    await card.getByText("Waits until 2 recordings are over.").waitFor();
+    expect(asked.splice(0)).toEqual(["bundle ?allow_older=true", "bundle"]);
+    // The job is the device's: another look at the page finds it again.
+    await page.reload();
+    await card.getByText("Waits until 2 recordings are over.").waitFor();
+    await accessible(page, "an update that waits");
+    await card.getByRole("button", { name: "Call it off" }).click();
+    await card.getByRole("button", { name: "Give a bundle" }).waitFor();
+    underWay(device.world, "reboot_wanted", { note: "until a recording is over" });
+    await page.reload();
+    await card.getByText("Waits for its trial").waitFor();
+    await card.getByRole("button", { name: "Restart now" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Go ahead" }).click();
+    await card.getByRole("progressbar").waitFor();
+    expect(await card.getByRole("button", { name: "Call it off" }).count()).toBe(0);
+    await page.setViewportSize({ width: 390, height: 860 });
+    await fits(page, "an update at 390 px");
+    await shoot(page, "updates-phone");
+    expect(asked.splice(0)).toEqual(["cancel", "install"]);
   });
 
   it("resets only after saying what goes and hearing the device's name", async () => {

@@ -15,6 +15,7 @@ import type {
   Why,
 } from "./payments";
 import type { LogLevel, LogLine, ResetPreview, System } from "./system";
+import type { Updates } from "./updates";
 import type {
   Activity,
   ChainHead,
@@ -283,6 +284,11 @@ export const api = {
     shutdown: () => call<void>("/system/shutdown", { method: "POST" }),
     resetPreview: () => call<ResetPreview>("/system/factory-reset"),
     factoryReset: (confirm: string) => call<void>("/system/factory-reset", { method: "POST", body: { confirm } }),
+    updates: () => call<Updates>("/system/updates"),
+    checkUpdates: () => call<Updates>("/system/updates/check", { method: "POST" }),
+    installUpdate: (how: { allow_older: boolean; at_once: boolean }) =>
+      call<Updates>("/system/updates/install", { method: "POST", body: how }),
+    cancelUpdate: () => call<Updates>("/system/updates/cancel", { method: "POST" }),
   },
 
   head: () => call<ChainHead>("/chain/head"),
@@ -302,6 +308,8 @@ export const urls = {
   download: (job: string) => `${BASE}/exports/${id(job)}/download`,
   followLogs: (q: string, level: LogLevel) => `${BASE}/system/logs/follow${query({ q, level })}`,
   supportBundle: `${BASE}/system/support-bundle`,
+  updateBundle: (allowOlder: boolean) =>
+    `${BASE}/system/updates/bundle${query({ allow_older: allowOlder ? "true" : null })}`,
   events: `${BASE}/events`,
   verify: `${BASE}/verify`,
 };
