@@ -171,7 +171,7 @@ impl Machine {
     }
 
     /// What `lucid-bootctl` says on this device.
-    fn bootctl(&self, arguments: &[&str]) -> Output {
+    pub fn bootctl(&self, arguments: &[&str]) -> Output {
         Command::new(&self.bootctl)
             .args(arguments)
             .env("LUCID_BOOT_CONFIG", self.path("boot-config"))

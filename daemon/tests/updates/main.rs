@@ -60,7 +60,7 @@ fn ended(updates: &Value, count: usize) -> bool {
 }
 
 #[test]
-fn an_update_of_the_fleet_waits_for_the_recording_is_tried_confirmed_and_told() {
+fn an_update_of_the_fleet_waits_for_the_recording_is_tried_and_told_whichever_way_it_ends() {
     let mut machine = Machine::new();
     let fleet = Fleet::start();
     fs::write(machine.path("token"), format!("{TOKEN}\n")).unwrap();
@@ -118,6 +118,41 @@ fn an_update_of_the_fleet_waits_for_the_recording_is_tried_confirmed_and_told() 
     let statement = first["statement"].as_str().unwrap();
     let stated = owner.get(&format!("/chain/transactions/{statement}"));
     assert_eq!(stated["kind"], "statement", "{stated}");
+
+    // The next one goes back to slot A and lacks what encodes pictures.
+    let bundle = machine.bundle("broken.raucb", "100.0.0");
+    fleet.offer("12", "100.0.0", bundle, machine.sha256("broken.raucb"));
+    assert_eq!(owner.call("POST", "/system/updates/check", None).status, 202);
+    owner.wait(UPDATES, |now| now["state"] == "trial_boot");
+    let (exit, _, data_dir) = owner.daemon.stop();
+    assert_eq!((exit, machine.boot().as_str()), (0, "A"));
+    let nowhere = machine.path("nowhere");
+    let registry = machine.path("registry");
+    let broken = [
+        ("GST_PLUGIN_SYSTEM_PATH_1_0", nowhere.to_str().unwrap()),
+        ("GST_PLUGIN_PATH_1_0", nowhere.to_str().unwrap()),
+        ("GST_REGISTRY_1_0", registry.to_str().unwrap()),
+    ];
+    let owner = Owner::again(machine.daemon(data_dir, "A", &settings, &broken));
+    let refused = machine.confirm(&owner.daemon);
+    assert!(!refused.status.success(), "{refused:?}");
+    let given_up = machine.bootctl(&["fall-back", "--reason", "the confirming unit failed"]);
+    assert!(given_up.status.success(), "{given_up:?}");
+    let data_dir = owner.daemon.kill();
+
+    // The system before runs again, knows why, and says so to whoever asks.
+    assert_eq!(machine.boot(), "B");
+    let owner = Owner::again(machine.daemon(data_dir, "B", &settings, &[]));
+    let over = owner.wait(UPDATES, |now| ended(now, 2));
+    let reason = over["history"][0]["reason"].as_str().unwrap();
+    assert_eq!(over["history"][0]["outcome"], "fell_back", "{over}");
+    assert!(reason.starts_with("the self-test failed: "), "{reason}");
+    assert_eq!((&over["attempt"], &over["default_slot"]), (&Value::Null, &json!("B")), "{over}");
+    let told = fleet.end("12");
+    assert_eq!(
+        (&told["result"]["finished"], &told["details"][0]),
+        (&json!("failure"), &json!(reason))
+    );
 }
 
 #[test]
