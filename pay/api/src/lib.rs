@@ -12,6 +12,7 @@ mod client;
 mod network;
 mod payout;
 mod problem;
+mod proposal;
 mod staking;
 mod statement;
 mod wallet;
@@ -25,6 +26,11 @@ pub use payout::{
     Route, Step, Why,
 };
 pub use problem::Problem;
+pub use proposal::{
+    Allowance, AllowanceOrder, AllowanceQuery, Allowances, KeyHolder, LedgerPresence, LedgerState,
+    NewProposal, NodeWord, PROPOSAL_CHARS_MAX, PROPOSALS_MAX, Permission, Proposal, ProposalAction,
+    ProposalSignature, ProposalTexts, QrCode, Signers,
+};
 pub use staking::{
     Delegation, Maturing, Resource, Staking, StakingAction, StakingOrder, StakingReceipt, Vote,
 };
@@ -51,8 +57,21 @@ pub const BATCH_PAYOUTS_MAX: usize = 1000;
 pub mod route {
     /// GET: [`Status`](crate::Status).
     pub const STATUS: &str = "/v1/status";
-    /// GET: list of [`Wallet`](crate::Wallet); POST: [`NewWallet`](crate::NewWallet).
+    /// GET: list of [`Wallet`](crate::Wallet); POST: [`NewWallet`](crate::NewWallet). Below an id
+    /// `/balance`, `/history`, `/signers` ([`Signers`](crate::Signers)) and `/allowances`
+    /// ([`Allowances`](crate::Allowances), POST [`AllowanceOrder`](crate::AllowanceOrder)).
     pub const WALLETS: &str = "/v1/wallets";
+    /// POST: [`NewProposal`](crate::NewProposal), answered with [`Proposal`](crate::Proposal).
+    pub const PROPOSALS: &str = "/v1/proposals";
+    /// POST: [`ProposalTexts`](crate::ProposalTexts), answered with the same.
+    pub const PROPOSAL_SHOW: &str = "/v1/proposals/show";
+    /// POST: [`ProposalSignature`](crate::ProposalSignature), answered with the same.
+    pub const PROPOSAL_SIGN: &str = "/v1/proposals/sign";
+    /// POST: [`ProposalTexts`](crate::ProposalTexts) of one whose signatures are enough, answered
+    /// with [`StakingReceipt`](crate::StakingReceipt).
+    pub const PROPOSAL_SEND: &str = "/v1/proposals/send";
+    /// GET: [`LedgerState`](crate::LedgerState).
+    pub const LEDGER: &str = "/v1/ledger";
     /// GET: [`PayoutPage`](crate::PayoutPage); POST: [`PayoutRequest`](crate::PayoutRequest).
     pub const PAYOUTS: &str = "/v1/payouts";
     /// POST: a request, answered with an [`Estimate`](crate::Estimate); nothing is recorded.

@@ -12,7 +12,8 @@ pub enum WalletKind {
     Hot,
     /// The key is elsewhere; the wallet is only watched.
     WatchOnly,
-    /// Several parties must sign.
+    /// Several parties must sign: what the chain says of the account, see
+    /// [`Signers`](crate::Signers).
     Multisig,
     /// A hardware wallet signs.
     Hardware,

@@ -1,4 +1,4 @@
-//! Every class of the vectors: computes the answers and compares. A comparison is one point.
+//! Every class of the vectors: computes the answers and compares. A vector is one point.
 
 use lucid_pay::tron::key::PrivateKey;
 use lucid_pay::tron::signature::Signature;

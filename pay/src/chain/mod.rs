@@ -5,6 +5,7 @@
 pub mod cost;
 pub mod known;
 pub mod multisig;
+pub mod proposing;
 pub mod sending;
 pub mod staking;
 pub mod usdt;

@@ -10,6 +10,7 @@ use tron_protobuf::{
     TriggerSmartContract,
 };
 
+use super::proposing::approved;
 use crate::client::HttpNode;
 use crate::client::answers::{PermissionSet, SignWeight};
 use crate::node::NodeError;
@@ -229,6 +230,15 @@ impl Proposal {
                 let paid = token_transfer(&call.data).filter(|_| plain);
                 Some(match paid {
                     Some((to, amount)) => format!("{amount} of token {contract} to {to}"),
+                    None if plain && approved(&call.data).is_some() => {
+                        let (spender, amount) = approved(&call.data)?;
+                        match amount {
+                            Usdt::ZERO => {
+                                format!("lets {spender} take no more of token {contract}")
+                            }
+                            _ => format!("lets {spender} take {amount} of token {contract} in all"),
+                        }
+                    }
                     None => {
                         let data = hex::encode(&call.data);
                         format!("calls {contract} with {data} and {} sun", call.call_value)
@@ -279,6 +289,17 @@ impl Proposal {
             true => Ok(proposal),
             false => Err(TransactionError::NotCanonical.into()),
         }
+    }
+
+    /// The text as a QR code: its side in modules and whether each, row by row, is dark.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub fn to_modules(&self) -> Result<(usize, Vec<bool>), MultisigError> {
+        let code = QrCode::with_error_correction_level(self.to_text(), EcLevel::L);
+        let code = code.map_err(|_| MultisigError::Qr)?;
+        let dark = |color| color == qrcode::Color::Dark;
+        Ok((code.width(), code.to_colors().into_iter().map(dark).collect()))
     }
 
     /// The text as a QR code to show, in half blocks of text with a quiet zone, dark on light.

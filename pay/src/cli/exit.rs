@@ -80,11 +80,11 @@ fn of_client(error: &ClientError) -> Exit {
             404 => Exit::Missing,
             409 => Exit::Refused,
             400 | 413 | 422 => match problem.code.as_str() {
-                "invalid-address" | "invalid-amount" | "invalid-body" | "invalid-text" => {
-                    Exit::Data
-                }
+                "invalid-address" | "invalid-amount" | "invalid-body" | "invalid-text"
+                | "invalid-proposal" | "invalid-signature" => Exit::Data,
                 _ => Exit::Refused,
             },
+            503 if problem.code == "journal" => Exit::Journal,
             429 | 503 | 504 => Exit::Unavailable,
             _ => Exit::Failure,
         },

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use lucid_pay::chain::multisig::{self, Proposal, TEXT_CHARS_MAX, Weight};
-use lucid_pay::chain::{known, sending};
-use lucid_pay::client::{HttpNode, Nodes};
-use lucid_pay::node::{Answer, NodeError, TronNode as _};
+use lucid_pay::chain::multisig::{MultisigError, Proposal, TEXT_CHARS_MAX};
+use lucid_pay::chain::proposing::{self, Action, ProposeError};
+use lucid_pay::client::Nodes;
+use lucid_pay::node::NodeError;
 use lucid_pay::payout::types::TxId;
 use lucid_pay::service::now_ms;
-use lucid_pay::tron::transaction::{Frame, Unsigned};
-use lucid_pay::tron::{Address, Sun, Usdt, abi};
+use lucid_pay::tron::transaction::Unsigned;
+use lucid_pay::tron::{Address, Usdt};
 use serde_json::json;
-use tron_protobuf::{TransferContract, TriggerSmartContract};
 
 use super::exit::{Exit, coded};
 use super::{Context, block_on, output, sandbox, wallet};
@@ -150,6 +149,13 @@ pub struct Out {
 }
 
 fn data<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> anyhow::Error {
+    data_as(Exit::Data, what)
+}
+
+fn data_as<E: std::error::Error>(
+    exit: Exit,
+    what: &'static str,
+) -> impl FnOnce(E) -> anyhow::Error {
     move |error| {
         let mut text = format!("{what}: {error}");
         let mut source = error.source();
@@ -157,16 +163,8 @@ fn data<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> anyhow::E
             text.push_str(&format!(": {cause}"));
             source = cause.source();
         }
-        coded(Exit::Data, text)
+        coded(exit, text)
     }
-}
-
-fn unanswered(error: NodeError) -> anyhow::Error {
-    let exit = match error {
-        NodeError::Refused(_) => Exit::Refused,
-        _ => Exit::Unavailable,
-    };
-    coded(exit, error.to_string())
 }
 
 fn address(what: &'static str, text: &str) -> anyhow::Result<Address> {
@@ -215,125 +213,40 @@ fn give(context: &Context, proposal: &Proposal, out: &Out) -> anyhow::Result<Exi
     Ok(Exit::Success)
 }
 
-/// A transaction on a final block. It lives long where several must sign it, or one far away.
-async fn frame(nodes: &Nodes, permission: i32, fee_limit: Sun) -> anyhow::Result<Frame> {
-    let several = permission.max(1);
-    let (mut frame, _) = sending::frame(nodes, now_ms(), 0, fee_limit, several)
-        .await
-        .map_err(|error| coded(Exit::Unavailable, error.to_string()))?;
-    frame.permission_id = permission;
-    Ok(frame)
+fn refused(error: ProposeError) -> anyhow::Error {
+    let exit = match &error {
+        ProposeError::Node(NodeError::Refused(_)) => Exit::Refused,
+        ProposeError::Node(_) | ProposeError::Frame(_) => Exit::Unavailable,
+        ProposeError::Nothing | ProposeError::NoAccount | ProposeError::FeeLimit(_) => Exit::Data,
+        ProposeError::Build(_) | ProposeError::Call(_) => Exit::Data,
+        ProposeError::Multisig(MultisigError::New(_)) => Exit::Data,
+        _ => Exit::Refused,
+    };
+    data_as(exit, "the proposal")(error)
 }
 
-/// A call of the token, with the energy a node estimates for it.
-async fn call(
+async fn propose(
     context: &Context,
     nodes: &Nodes,
     from: &From,
-    data: Vec<u8>,
+    action: &Action,
 ) -> anyhow::Result<Proposal> {
     let (owner, token) = (address("ACCOUNT", &from.account)?, sandbox::token(context).await?);
-    let asked = &data;
-    let limit =
-        nodes.read(|node: HttpNode| async move { node.fee_limit(owner, token, asked).await });
-    let limit = limit.await.map_err(unanswered)?;
-    let limit = limit.map_err(|why| coded(Exit::Refused, format!("it would fail: {why}")))?;
-    let limit = Sun::from_units(limit).map_err(self::data("the fee limit"))?;
-    let contract = TriggerSmartContract {
-        owner_address: owner.to_bytes().to_vec(),
-        contract_address: token.to_bytes().to_vec(),
-        data,
-        ..TriggerSmartContract::default()
-    };
-    let frame = frame(nodes, from.permission, limit).await?;
-    let unsigned = Unsigned::build(&contract, frame).map_err(self::data("the transaction"))?;
-    Ok(Proposal::new(unsigned))
+    let made = proposing::propose(nodes, token, owner, from.permission, action, now_ms()).await;
+    made.map_err(refused)
 }
 
-async fn pay(
-    context: &Context,
-    nodes: &Nodes,
-    from: &From,
-    to: &str,
-    amount: &str,
-    coin: Coin,
-) -> anyhow::Result<Proposal> {
+fn payment(to: &str, amount: &str, coin: Coin) -> anyhow::Result<Action> {
     let to = address("--to", to)?;
-    if let Some(why) = known::refusal(to) {
-        return Err(coded(Exit::Refused, format!("{to} may not be paid: {why}")));
-    }
-    if coin == Coin::Usdt {
-        let amount: Usdt = amount.parse().map_err(data("--amount"))?;
-        if amount == Usdt::ZERO {
-            return Err(coded(Exit::Data, "--amount: more than 0 is right"));
-        }
-        return call(context, nodes, from, abi::transfer(&to, amount.units())).await;
-    }
-    let amount: Sun = amount.parse().map_err(data("--amount"))?;
-    if amount == Sun::ZERO {
-        return Err(coded(Exit::Data, "--amount: more than 0 is right"));
-    }
-    let contract = TransferContract {
-        owner_address: address("ACCOUNT", &from.account)?.to_bytes().to_vec(),
-        to_address: to.to_bytes().to_vec(),
-        amount: amount.wire(),
-    };
-    let frame = frame(nodes, from.permission, Sun::ZERO).await?;
-    Ok(Proposal::new(Unsigned::build(&contract, frame).map_err(data("the transaction"))?))
-}
-
-async fn allow(
-    context: &Context,
-    nodes: &Nodes,
-    from: &From,
-    spender: &str,
-    amount: &str,
-) -> anyhow::Result<Proposal> {
-    let (spender, amount) = (address("--spender", spender)?, amount.parse::<Usdt>());
-    let amount = amount.map_err(data("--amount"))?;
-    let data = abi::call(
-        "approve(address,uint256)",
-        &[spender.to_string().as_str(), amount.units().to_string().as_str()],
-    );
-    call(context, nodes, from, data.map_err(self::data("the call"))?).await
-}
-
-async fn share(
-    nodes: &Nodes,
-    from: &From,
-    keys: &[String],
-    threshold: i64,
-) -> anyhow::Result<Proposal> {
-    let owner = address("ACCOUNT", &from.account)?;
-    let keys: Vec<Address> =
-        keys.iter().map(|key| address("--key", key)).collect::<anyhow::Result<_>>()?;
-    let contract = multisig::share_account(owner, &keys, threshold).map_err(data("the keys"))?;
-    let frame = frame(nodes, from.permission, Sun::ZERO).await?;
-    Ok(Proposal::new(Unsigned::build(&contract, frame).map_err(data("the transaction"))?))
-}
-
-/// Who has signed by the account's permission, and what the node makes of it.
-async fn weigh(nodes: &Nodes, proposal: &Proposal) -> anyhow::Result<(Weight, Option<String>)> {
-    let owner = proposal.unsigned.owner();
-    let owner = owner.ok_or_else(|| coded(Exit::Data, "the proposal names no account"))?;
-    let id = proposal.permission_id().map_err(data("the proposal"))?;
-    let account = nodes.read(move |node: HttpNode| async move { node.account(owner, false).await });
-    let account = account.await.map_err(unanswered)?;
-    let account = account
-        .ok_or_else(|| coded(Exit::Refused, format!("{owner} is no account on this chain yet")))?;
-    let permission = account
-        .permission(id)
-        .ok_or_else(|| coded(Exit::Refused, format!("account {owner} has no permission {id}")))?;
-    let weight =
-        proposal.weigh(permission).map_err(|error| coded(Exit::Refused, error.to_string()))?;
-    let asked = &proposal;
-    let said = nodes.read(|node: HttpNode| async move { asked.ask_node(&node).await }).await;
-    let said = said.map_err(unanswered)?;
-    Ok((weight, said.missing))
+    Ok(match coin {
+        Coin::Usdt => Action::PayUsdt { to, amount: amount.parse().map_err(data("--amount"))? },
+        Coin::Trx => Action::PayTrx { to, amount: amount.parse().map_err(data("--amount"))? },
+    })
 }
 
 async fn show(context: &Context, nodes: &Nodes, proposal: &Proposal) -> anyhow::Result<Exit> {
-    let (weight, missing) = weigh(nodes, proposal).await?;
+    let (weight, said) = proposing::weigh(nodes, proposal).await.map_err(refused)?;
+    let missing = said.missing;
     let names = |list: &[Address]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     let signed: Vec<Address> = weight.signed.iter().map(|(signer, _)| *signer).collect();
     let shown = json!({
@@ -397,52 +310,11 @@ fn ledger(_: &str, _: &Unsigned) -> anyhow::Result<Vec<u8>> {
 }
 
 async fn send(context: &Context, nodes: &Nodes, proposal: &Proposal) -> anyhow::Result<Exit> {
-    let txid = TxId(proposal.unsigned.txid);
-    let ended = |node: HttpNode| async move { node.executed(txid, true).await };
-    let (mut state, mut why) = ("broadcast", "no block holds it yet".to_owned());
-    // It may have been sent before: what is on the chain is not asked to be signed.
-    if nodes.read(ended).await.map_err(unanswered)?.is_none() {
-        let (weight, missing) = weigh(nodes, proposal).await?;
-        if !weight.is_enough() {
-            let text = format!("weight {} of {}; more must sign", weight.weight, weight.threshold);
-            return Err(coded(Exit::Refused, text));
-        }
-        let signed = proposal.unsigned.signed(proposal.signatures());
-        let mut taken = false;
-        for node in nodes.all() {
-            match node.broadcast(&signed).await {
-                Ok(Answer::Accepted | Answer::Duplicate) => taken = true,
-                Ok(Answer::Refused(said) | Answer::Unclear(said)) => why = said,
-                Err(error) => why = error.to_string(),
-            }
-        }
-        if !taken {
-            let said = missing.map(|said| format!("; {said}")).unwrap_or_default();
-            return Err(coded(Exit::Refused, format!("no node took it: {why}{said}")));
-        }
-        why = "no block holds it yet".to_owned();
-    }
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if let Ok(Some(found)) = nodes.read(ended).await {
-            state = if found.worked { "confirmed" } else { "failed" };
-            why = match found.worked {
-                true => format!("solidified in block {}", found.receipt.block),
-                false => format!("it ended with {}", found.receipt.result),
-            };
-            break;
-        }
-        let seen = nodes.read(move |node: HttpNode| async move { node.sighted(txid).await }).await;
-        if let Ok(Some(block)) = seen {
-            (state, why) = ("seen", format!("in block {block}, not yet solid"));
-            break;
-        }
-        if tokio::time::Instant::now() >= deadline {
-            break;
-        }
-        tokio::time::sleep(context.config.poll.min(Duration::from_secs(1))).await;
-    }
-    let shown = json!({ "txid": txid.to_string(), "state": state, "detail": why });
+    let pause = context.config.poll.min(Duration::from_secs(1));
+    let sent = proposing::send(nodes, proposal, PATIENCE, pause).await.map_err(refused)?;
+    let (state, why) = (sent.name(), sent.detail());
+    let txid = TxId(proposal.unsigned.txid).to_string();
+    let shown = json!({ "txid": txid, "state": state, "detail": why });
     output::show(context.json, &shown, || format!("{state}: {why}\ntransaction {txid}"))?;
     Ok(if state == "failed" { Exit::Refused } else { Exit::Success })
 }
@@ -453,17 +325,24 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Pay { from, to, amount, coin, out } => {
             let nodes = nodes()?;
-            let made = block_on(pay(context, &nodes, &from, &to, &amount, coin))?;
+            let action = payment(&to, &amount, coin)?;
+            let made = block_on(propose(context, &nodes, &from, &action))?;
             give(context, &made, &out)
         }
         Command::Allow { from, spender, amount, out } => {
             let nodes = nodes()?;
-            let made = block_on(allow(context, &nodes, &from, &spender, &amount))?;
+            let spender = address("--spender", &spender)?;
+            let amount = amount.parse::<Usdt>().map_err(data("--amount"))?;
+            let action = Action::Allow { spender, amount };
+            let made = block_on(propose(context, &nodes, &from, &action))?;
             give(context, &made, &out)
         }
         Command::Share { from, keys, threshold, out } => {
             let nodes = nodes()?;
-            let made = block_on(share(&nodes, &from, &keys, threshold))?;
+            let keys = keys.iter().map(|key| address("--key", key));
+            let keys = keys.collect::<anyhow::Result<_>>()?;
+            let action = Action::Share { keys, threshold };
+            let made = block_on(propose(context, &nodes, &from, &action))?;
             give(context, &made, &out)
         }
         Command::Show { file, qr } => {

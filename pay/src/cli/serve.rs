@@ -13,7 +13,7 @@ use lucid_pay::process::data_dir::DataDir;
 use lucid_pay::process::{notify, users};
 use lucid_pay::service::{Driver, Office, Payer, Setup, Signer, now_ms, watch_receipts};
 use lucid_pay::tron::Address;
-use lucid_pay::wallet::{Kind, Name, OsRandom, Wallet, WalletError, Wallets, WordCount};
+use lucid_pay::wallet::{Name, OsRandom, Wallet, WalletError, Wallets, WordCount};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -43,10 +43,8 @@ fn paying(config: &Config, wallets: &Wallets) -> anyhow::Result<Wallet> {
         return wallet::find(wallets, wanted);
     }
     let listing = wallets.list()?;
-    let mut signing = listing
-        .wallets
-        .into_iter()
-        .filter(|wallet| !wallet.archived && wallet.kind != Kind::WatchOnly);
+    let mut signing =
+        listing.wallets.into_iter().filter(|wallet| !wallet.archived && wallet.kind.signs());
     match (signing.next(), signing.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => {

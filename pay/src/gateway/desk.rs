@@ -1,9 +1,11 @@
 //! What stands behind the gateway.
 
 use lucid_pay_api::{
-    Approval, Balance, Batch, BatchRequest, BatchSummary, Estimate, HistoryEntry, NewWallet,
-    Payout, PayoutPage, PayoutQuery, PayoutRequest, Problem, Refusal, Staking, StakingOrder,
-    StakingReceipt, StatementQuery, Status, Wallet, WalletChange, Why,
+    AllowanceOrder, AllowanceQuery, Allowances, Approval, Balance, Batch, BatchRequest,
+    BatchSummary, Estimate, HistoryEntry, LedgerState, NewProposal, NewWallet, Payout, PayoutPage,
+    PayoutQuery, PayoutRequest, Problem, Proposal, ProposalSignature, ProposalTexts, Refusal,
+    Signers, Staking, StakingOrder, StakingReceipt, StatementQuery, Status, Wallet, WalletChange,
+    Why,
 };
 use std::future::Future;
 
@@ -28,6 +30,30 @@ pub trait Desk: Send + Sync + 'static {
     fn balance(&self, wallet: String) -> impl Future<Output = Answer<Balance>> + Send;
     /// What went in and out, newest first.
     fn history(&self, wallet: String) -> impl Future<Output = Answer<Vec<HistoryEntry>>> + Send;
+    /// Who signs for one.
+    fn signers(&self, wallet: String) -> impl Future<Output = Answer<Signers>> + Send;
+    /// What others may take of one.
+    fn allowances(
+        &self,
+        wallet: String,
+        query: AllowanceQuery,
+    ) -> impl Future<Output = Answer<Allowances>> + Send;
+    /// Lets the router take of one, or takes that back.
+    fn allow(
+        &self,
+        wallet: String,
+        order: AllowanceOrder,
+    ) -> impl Future<Output = Answer<StakingReceipt>> + Send;
+    /// Makes a proposal.
+    fn propose(&self, new: NewProposal) -> impl Future<Output = Answer<Proposal>> + Send;
+    /// Puts the signatures of a proposal's texts together, and says how far it is.
+    fn show(&self, texts: ProposalTexts) -> impl Future<Output = Answer<Proposal>> + Send;
+    /// Adds a signature to one.
+    fn sign(&self, with: ProposalSignature) -> impl Future<Output = Answer<Proposal>> + Send;
+    /// Sends one that enough have signed.
+    fn send(&self, texts: ProposalTexts) -> impl Future<Output = Answer<StakingReceipt>> + Send;
+    /// The Ledger at this machine.
+    fn ledger(&self) -> impl Future<Output = Answer<LedgerState>> + Send;
     /// What a payout would cost.
     fn estimate(&self, request: PayoutRequest) -> impl Future<Output = Answer<Estimate>> + Send;
     /// Records a payout, durable when this is answered.

@@ -25,6 +25,13 @@ pub(super) fn router<D: Desk>(desk: Arc<D>, guard: Arc<Guard>) -> Router {
         .route(&under(route::WALLETS, ""), patch(change_wallet::<D>))
         .route(&under(route::WALLETS, "/balance"), get(balance::<D>))
         .route(&under(route::WALLETS, "/history"), get(history::<D>))
+        .route(&under(route::WALLETS, "/signers"), get(signers::<D>))
+        .route(&under(route::WALLETS, "/allowances"), get(allowances::<D>).post(allow::<D>))
+        .route(route::PROPOSALS, post(propose::<D>))
+        .route(route::PROPOSAL_SHOW, post(show::<D>))
+        .route(route::PROPOSAL_SIGN, post(sign::<D>))
+        .route(route::PROPOSAL_SEND, post(send::<D>))
+        .route(route::LEDGER, get(ledger::<D>))
         .route(route::ESTIMATE, post(estimate::<D>))
         .route(route::PAYOUTS, get(payouts::<D>).post(request::<D>))
         .route(&under(route::PAYOUTS, ""), get(payout::<D>))
@@ -136,11 +143,43 @@ macro_rules! by_id {
     )*};
 }
 
-by_id!(balance, history, payout, why, batch, staking);
+by_id!(balance, history, signers, payout, why, batch, staking);
 
-async fn estimate<D: Desk>(State(desk): State<Arc<D>>, body: Bytes) -> Response {
-    match read(&body) {
-        Ok(request) => ok(desk.estimate(request).await),
+macro_rules! by_body {
+    ($($name:ident),*) => {$(
+        async fn $name<D: Desk>(State(desk): State<Arc<D>>, body: Bytes) -> Response {
+            match read(&body) {
+                Ok(body) => ok(desk.$name(body).await),
+                Err(problem) => Refused(problem).into_response(),
+            }
+        }
+    )*};
+}
+
+by_body!(estimate, propose, show, sign, send);
+
+async fn ledger<D: Desk>(State(desk): State<Arc<D>>) -> Response {
+    ok(desk.ledger().await)
+}
+
+async fn allowances<D: Desk>(
+    State(desk): State<Arc<D>>,
+    Path(wallet): Path<String>,
+    RawQuery(text): RawQuery,
+) -> Response {
+    match id(wallet).and_then(|wallet| Ok((wallet, query(text)?))) {
+        Ok((wallet, wanted)) => ok(desk.allowances(wallet, wanted).await),
+        Err(problem) => Refused(problem).into_response(),
+    }
+}
+
+async fn allow<D: Desk>(
+    State(desk): State<Arc<D>>,
+    Path(wallet): Path<String>,
+    body: Bytes,
+) -> Response {
+    match id(wallet).and_then(|wallet| Ok((wallet, read(&body)?))) {
+        Ok((wallet, order)) => answer(desk.allow(wallet, order).await, StatusCode::ACCEPTED),
         Err(problem) => Refused(problem).into_response(),
     }
 }

@@ -38,6 +38,30 @@ impl Desk for Notes {
     async fn history(&self, _: String) -> NotHere<Vec<HistoryEntry>> {
         absent()
     }
+    async fn signers(&self, _: String) -> NotHere<Signers> {
+        absent()
+    }
+    async fn allowances(&self, _: String, _: AllowanceQuery) -> NotHere<Allowances> {
+        absent()
+    }
+    async fn allow(&self, _: String, _: AllowanceOrder) -> NotHere<StakingReceipt> {
+        absent()
+    }
+    async fn propose(&self, _: NewProposal) -> NotHere<Proposal> {
+        absent()
+    }
+    async fn show(&self, _: ProposalTexts) -> NotHere<Proposal> {
+        absent()
+    }
+    async fn sign(&self, _: ProposalSignature) -> NotHere<Proposal> {
+        absent()
+    }
+    async fn send(&self, _: ProposalTexts) -> NotHere<StakingReceipt> {
+        absent()
+    }
+    async fn ledger(&self) -> NotHere<LedgerState> {
+        absent()
+    }
     async fn estimate(&self, _: PayoutRequest) -> NotHere<Estimate> {
         absent()
     }

@@ -176,6 +176,7 @@ impl Ledger {
             | Record::Retried { .. }
             | Record::Held { .. }
             | Record::Kyc { .. }
+            | Record::Cosigned { .. }
             | Record::Broadcast { .. }
             | Record::Seen { .. } => {}
         }

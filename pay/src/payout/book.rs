@@ -142,6 +142,8 @@ pub struct Book {
     pub asked: Vec<PayoutId>,
     /// Orders of stake.
     pub stakes: Stakes,
+    /// Which keys here signed transactions of several signers, and who asked for it.
+    pub cosigned: HashMap<TxId, Vec<(Address, String)>>,
     txids: HashSet<u64>,
     keys: HashMap<u128, PayoutId>,
 }
@@ -331,6 +333,9 @@ impl Book {
                 for share in &live.attempt.shares {
                     self.wait(share.payout);
                 }
+            }
+            Record::Cosigned { txid, signer, by, .. } => {
+                self.cosigned.entry(txid).or_default().push((signer, by));
             }
             Record::Funded { .. } => {}
         }

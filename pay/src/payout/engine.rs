@@ -17,8 +17,8 @@ use crate::node::Answer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-/// Longest description of an order of stake, bytes.
-const WHAT_BYTES_MAX: usize = 2_048;
+/// Longest description of a transaction that is no payout, bytes.
+const WHAT_BYTES_MAX: usize = 8_192;
 
 /// Decides by a policy, a book and rules.
 #[derive(Debug)]
@@ -122,6 +122,20 @@ impl<R: Rules> Engine<R> {
                 Ok(vec![append(Record::Signed(attempt)), Effect::Broadcast(txid)])
             }
             Event::Stake { stake, since } => self.stake(stake, since, now),
+            Event::Cosign { txid, signer, by, what } => {
+                check_text("name", &by, NAME_BYTES_MAX)?;
+                check_text("action", &what, WHAT_BYTES_MAX)?;
+                let before = self.book.cosigned.get(&txid).into_iter().flatten();
+                for (known, who) in before {
+                    if *known == signer {
+                        return Ok(Vec::new()); // asked before: the same signature
+                    }
+                    if *who == by {
+                        return Err(Refusal::Cosigner { by, signer: *known });
+                    }
+                }
+                one(Record::Cosigned { txid, signer, by, what })
+            }
             Event::Unsigned { order, cause } => {
                 let ids = order.shares.iter().map(|share| share.payout);
                 Ok(ids.filter_map(|id| self.hold(id, cause.clone(), now)).collect())

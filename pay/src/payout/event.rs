@@ -92,6 +92,17 @@ pub enum Event {
         /// An equal order without a key that was confirmed since then is this one.
         since: Millis,
     },
+    /// A person has a key here sign a transaction that others sign as well.
+    Cosign {
+        /// The transaction.
+        txid: TxId,
+        /// The key's address.
+        signer: Address,
+        /// Who asks.
+        by: String,
+        /// What it does, in words.
+        what: String,
+    },
     /// USDT came in.
     Funded {
         /// How much.
@@ -205,6 +216,14 @@ pub enum Refusal {
     /// The requester cannot be the second person.
     #[error("{0} asked for this payout; another person must approve it")]
     SamePerson(String),
+    /// One person does not sign for two.
+    #[error("{by} had {signer} sign this already; another person must have the next key sign")]
+    Cosigner {
+        /// Who asked.
+        by: String,
+        /// The key that signed.
+        signer: Address,
+    },
     /// One key for two different orders of stake.
     #[error(
         "the idempotency key was used for another order of stake ({0}); a new one needs a new key"

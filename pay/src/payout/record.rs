@@ -288,6 +288,22 @@ pub enum Record {
     /// An order of stake was signed.
     #[n(13)]
     Staked(#[n(0)] Stake),
+    /// A key here signed a transaction that others sign as well.
+    #[n(14)]
+    Cosigned {
+        /// The transaction.
+        #[n(0)]
+        txid: TxId,
+        /// The key's address.
+        #[n(1)]
+        signer: Address,
+        /// Who asked for it.
+        #[n(2)]
+        by: String,
+        /// What it does, in words.
+        #[n(3)]
+        what: String,
+    },
 }
 
 /// A record and when it was made.

@@ -219,7 +219,7 @@ pub fn refusal(error: &Refusal) -> Problem {
         Refusal::State { .. } => (409, "wrong-state"),
         Refusal::StakeKeyReused(_) => (409, "idempotency-key-reused"),
         Refusal::Stakes => (409, "stakes-under-way"),
-        Refusal::SamePerson(_) => (409, "same-person"),
+        Refusal::SamePerson(_) | Refusal::Cosigner { .. } => (409, "same-person"),
     };
     Problem::new(status, code, error.to_string())
 }

@@ -1,11 +1,15 @@
 //! The running payment process: one task owns driver and journal and does one thing after another,
 //! the [`Office`] answers the gateway and hands it what changes anything.
 
+mod allowances;
 mod convert;
 mod estimate;
+mod ledger;
 mod office;
+mod order;
 mod pages;
 mod payer;
+mod proposals;
 mod receipts;
 mod signer;
 mod stake;

@@ -8,8 +8,9 @@ use lucid_pay_api as api;
 use lucid_pay_api::{BATCH_PAYOUTS_MAX, MicroUsdt, Problem};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ledger as ledger_device;
 use super::payer::{Payer, Stop, Task};
-use super::{convert, estimate, now_ms, pages, stake, why};
+use super::{allowances, convert, estimate, now_ms, pages, proposals, stake, why};
 use crate::client::{HttpNode, Nodes, Watch};
 use crate::config::Config;
 use crate::gateway::{Answer, Desk};
@@ -154,22 +155,29 @@ impl Office {
             .map_err(|error| wallet_problem(&error))
     }
 
+    /// Who has a wallet's key.
+    pub(super) fn kind(&self, wallet: &Wallet) -> api::WalletKind {
+        match wallet.kind {
+            Kind::WatchOnly => api::WalletKind::WatchOnly,
+            Kind::Ledger => api::WalletKind::Hardware,
+            Kind::Words | Kind::Key => api::WalletKind::Hot,
+        }
+    }
+
     fn shown(&self, wallet: &Wallet) -> api::Wallet {
         let setup = self.setup();
         let pays = wallet.id == setup.paying.id;
         let cannot_sign_because = match wallet.kind {
             _ if wallet.archived => Some("it is archived".to_owned()),
             Kind::WatchOnly => Some("it is watch-only: its key is elsewhere".to_owned()),
+            Kind::Ledger => Some("a Ledger has its key: it signs proposals there".to_owned()),
             _ if pays => setup.cannot_sign.clone(),
             _ => None,
         };
         api::Wallet {
             id: wallet.id.to_string(),
             name: wallet.name.to_string(),
-            kind: match wallet.kind {
-                Kind::WatchOnly => api::WalletKind::WatchOnly,
-                _ => api::WalletKind::Hot,
-            },
+            kind: self.kind(wallet),
             address: wallet.address.to_string(),
             created_ms: wallet.created_s.saturating_mul(1000),
             archived: wallet.archived,
@@ -423,6 +431,47 @@ impl Desk for Office {
             return Ok(Vec::new());
         }
         self.ask(|payer| pages::history(payer)).await
+    }
+
+    async fn signers(&self, wallet: String) -> Answer<api::Signers> {
+        proposals::signers(self, wallet).await
+    }
+
+    async fn allowances(
+        &self,
+        wallet: String,
+        query: api::AllowanceQuery,
+    ) -> Answer<api::Allowances> {
+        allowances::shown(self, wallet, query).await
+    }
+
+    async fn allow(
+        &self,
+        wallet: String,
+        order: api::AllowanceOrder,
+    ) -> Answer<api::StakingReceipt> {
+        allowances::allow(self, wallet, order).await
+    }
+
+    async fn propose(&self, new: api::NewProposal) -> Answer<api::Proposal> {
+        proposals::propose(self, new).await
+    }
+
+    async fn show(&self, texts: api::ProposalTexts) -> Answer<api::Proposal> {
+        proposals::show(self, texts).await
+    }
+
+    async fn sign(&self, with: api::ProposalSignature) -> Answer<api::Proposal> {
+        proposals::sign(self, with).await
+    }
+
+    async fn send(&self, texts: api::ProposalTexts) -> Answer<api::StakingReceipt> {
+        proposals::send(self, texts).await
+    }
+
+    async fn ledger(&self) -> Answer<api::LedgerState> {
+        let looked = tokio::task::spawn_blocking(ledger_device::look).await;
+        looked.map_err(|_| Problem::new(500, "internal", "the Ledger cannot be looked at"))
     }
 
     async fn estimate(&self, asked: api::PayoutRequest) -> Answer<api::Estimate> {

@@ -18,7 +18,7 @@ pub mod typed_data;
 use sha3::{Digest, Keccak256};
 
 pub use address::Address;
-pub use amount::{Sun, Usdt};
+pub use amount::{AmountError, Sun, Usdt};
 
 /// Keccak-256, TRON's and Ethereum's hash (not SHA3-256).
 pub fn keccak256(bytes: &[u8]) -> [u8; 32] {

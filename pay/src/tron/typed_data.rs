@@ -7,6 +7,8 @@ use super::keccak256;
 
 /// Deepest nesting of structs and arrays.
 const MAX_DEPTH: usize = 16;
+/// Most types one message is made of.
+const MAX_TYPES: usize = 128;
 /// Fields of a domain, in their fixed order.
 const DOMAIN: &[(&str, &str)] = &[
     ("name", "string"),
@@ -37,6 +39,9 @@ pub enum TypedDataError {
         #[source]
         source: AbiError,
     },
+    /// More than any message needs.
+    #[error("a message is made of at most {MAX_TYPES} types")]
+    Count,
     /// Nested too deeply.
     #[error("structs are nested more than 16 deep")]
     Depth,
@@ -65,6 +70,9 @@ impl<'a> Types<'a> {
             return Ok(());
         }
         let Some(fields) = self.fields(name)? else { return Ok(()) };
+        if found.len() >= MAX_TYPES {
+            return Err(TypedDataError::Count);
+        }
         found.push(name.to_owned());
         for (_, kind) in fields {
             self.collect(base(kind), found)?;

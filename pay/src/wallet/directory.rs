@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::backup::{self, BackupError, MAX_WALLETS};
 use super::file::{self, FileError};
 use super::random::{self, Random, RandomError};
-use super::record::{Kind, Name, Record, RecordError, Secret, Wallet, WalletId, WordCount};
+use super::record::{Name, Record, RecordError, Secret, Wallet, WalletId, WordCount};
 use super::seal::{self, Cost, Purpose, SealError, Unlock};
 use crate::tron::Address;
 use crate::tron::key::PrivateKey;
@@ -248,6 +248,21 @@ impl Wallets {
         self.add(name, address, Secret::None, now_s, random)
     }
 
+    /// Watches the address that a Ledger has at a path.
+    ///
+    /// # Errors
+    /// When the path is none, the address or name is here, or from the disk.
+    pub fn ledger(
+        &self,
+        name: Name,
+        address: Address,
+        path: &str,
+        now_s: u64,
+        random: &mut dyn Random,
+    ) -> Result<Wallet, WalletError> {
+        self.add(name, address, Secret::ledger(path)?, now_s, random)
+    }
+
     /// Gives a wallet another name.
     ///
     /// # Errors
@@ -301,7 +316,7 @@ impl Wallets {
     pub fn export(&self, id: WalletId, again: &Unlock) -> Result<Secret, WalletError> {
         master(&self.path, again)?;
         let record = self.record(id)?;
-        if record.wallet.kind == Kind::WatchOnly {
+        if !record.wallet.kind.signs() {
             return Err(WalletError::WatchOnly(record.wallet.name.to_string()));
         }
         record.private_key()?;
@@ -387,7 +402,8 @@ impl Wallets {
         }
         let id = WalletId(*random::array::<16>(random)?);
         let kind = secret.kind();
-        let wallet = Wallet { id, name, kind, address, created_s, archived: false };
+        let path = secret.path();
+        let wallet = Wallet { id, name, kind, address, created_s, archived: false, path };
         let here = self.list()?.wallets;
         refuse_name(&here, &wallet.name, None)?;
         refuse_address(&here, &wallet)?;
@@ -447,7 +463,7 @@ fn refuse_name(here: &[Wallet], name: &Name, except: Option<WalletId>) -> Result
 
 /// A key may join the wallet that watches its address; nothing else is here twice.
 fn refuse_address(here: &[Wallet], new: &Wallet) -> Result<(), WalletError> {
-    let signs = |wallet: &Wallet| wallet.kind != Kind::WatchOnly;
+    let signs = |wallet: &Wallet| wallet.kind.signs();
     let twice = |old: &&Wallet| old.address == new.address && (signs(old) || !signs(new));
     match here.iter().find(twice) {
         Some(old) => {

@@ -2,7 +2,8 @@
 //!
 //! One byte of version (1), 16 of id, one of kind, one of "archived", 8 of creation time, 21 of
 //! address, 4 of account, 4 of index, then name, secret and BIP-39 passphrase, each after its
-//! length in 2 bytes. Numbers are big-endian; what a kind does not use is zero or empty.
+//! length in 2 bytes. Numbers are big-endian; what a kind does not use is zero or empty. A Ledger's
+//! path stands where other kinds have their secret.
 
 use std::fmt;
 use std::str::FromStr;
@@ -137,6 +138,15 @@ pub enum Kind {
     Words,
     /// Signs with a single key.
     Key,
+    /// A Ledger has the key and signs at the console.
+    Ledger,
+}
+
+impl Kind {
+    /// Whether the key is in the file, so that this program signs by itself.
+    pub fn signs(self) -> bool {
+        matches!(self, Self::Words | Self::Key)
+    }
 }
 
 /// What may be shown of a wallet.
@@ -154,6 +164,8 @@ pub struct Wallet {
     pub created_s: u64,
     /// Put aside: it stays, and signs nothing.
     pub archived: bool,
+    /// Where a Ledger has the key, such as `m/44'/195'/0'/0/0`.
+    pub path: Option<String>,
 }
 
 /// What signs for a wallet. Never shown by `Debug`.
@@ -174,9 +186,28 @@ pub enum Secret {
     },
     /// A key.
     Key(PrivateKey),
+    /// Nothing here: a Ledger has the key at this path.
+    Ledger(String),
 }
 
 impl Secret {
+    /// A path of a Ledger, checked.
+    ///
+    /// # Errors
+    /// When it is no path.
+    pub fn ledger(path: &str) -> Result<Self, RecordError> {
+        key::parse_path(path)?;
+        Ok(Self::Ledger(path.to_owned()))
+    }
+
+    /// Where a Ledger has the key.
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Ledger(path) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// Checked words.
     ///
     /// # Errors
@@ -206,6 +237,7 @@ impl Secret {
             Self::None => Kind::WatchOnly,
             Self::Words { .. } => Kind::Words,
             Self::Key(_) => Kind::Key,
+            Self::Ledger(_) => Kind::Ledger,
         }
     }
 
@@ -215,7 +247,7 @@ impl Secret {
     /// When words or path are no key.
     pub fn private_key(&self) -> Result<Option<PrivateKey>, RecordError> {
         match self {
-            Self::None => Ok(None),
+            Self::None | Self::Ledger(_) => Ok(None),
             Self::Key(key) => Ok(Some(key.clone())),
             Self::Words { phrase, passphrase, account, index } => {
                 let seed = mnemonic::seed(phrase, passphrase)?;
@@ -273,6 +305,7 @@ impl Record {
                     key = private.to_bytes();
                     (2, 0, 0, &key[..], "")
                 }
+                Secret::Ledger(path) => (3, 0, 0, path.as_bytes(), ""),
             };
         let texts = [name.as_str().as_bytes(), secret, passphrase.as_bytes()];
         if texts.iter().map(|text| text.len()).sum::<usize>() > MAX_RECORD_BYTES - 64 {
@@ -325,13 +358,15 @@ impl Record {
                 index,
             },
             2 if plain => Secret::Key(PrivateKey::from_bytes(secret)?),
+            3 if plain => Secret::ledger(utf8(secret)?)?,
             _ => return Err(RecordError::Malformed),
         };
         if !rest.is_empty() || archived > 1 {
             return Err(RecordError::Malformed);
         }
         let kind = secret.kind();
-        let wallet = Wallet { id, name, kind, address, created_s, archived: archived == 1 };
+        let (path, archived) = (secret.path(), archived == 1);
+        let wallet = Wallet { id, name, kind, address, created_s, archived, path };
         Ok(Self { wallet, secret })
     }
 }

@@ -32,7 +32,7 @@ pub enum SheetError {
 pub fn recovery_sheet(wallet: &Wallet, secret: &Secret) -> Result<Zeroizing<String>, SheetError> {
     let mut body = Zeroizing::new(String::with_capacity(PAGE_BYTES));
     match secret {
-        Secret::None => return Err(SheetError::WatchOnly),
+        Secret::None | Secret::Ledger(_) => return Err(SheetError::WatchOnly),
         Secret::Words { phrase, passphrase, account, index } => {
             body.push_str("<ol>");
             for word in phrase.split(' ') {

@@ -187,9 +187,11 @@ fn records_return_whole_or_not_at_all() {
         Secret::words(PHRASE, "extra", 3, 4).unwrap(),
         Secret::Key(PrivateKey::from_bytes(&[7; 32]).unwrap()),
         Secret::None,
+        Secret::ledger("m/44'/195'/0'/0/7").unwrap(),
     ];
     for secret in secrets {
-        let wallet = Wallet { kind: secret.kind(), ..all[0].clone() };
+        let (kind, path) = (secret.kind(), secret.path());
+        let wallet = Wallet { kind, path, ..all[0].clone() };
         let bytes = Record { wallet: wallet.clone(), secret }.encode().unwrap();
         let back = Record::decode(&bytes).unwrap();
         assert_eq!(back.wallet, wallet);
@@ -199,7 +201,7 @@ fn records_return_whole_or_not_at_all() {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Record::decode(&longer).unwrap_err(), RecordError::Malformed);
-        if wallet.kind != Kind::WatchOnly {
+        if wallet.kind.signs() {
             assert_eq!(back.private_key().unwrap_err(), RecordError::Mismatch(wallet.address));
         }
     }

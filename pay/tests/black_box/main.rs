@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod disk;
 mod elsewhere;
+mod nodes;
+mod peers;
 mod secrets;
+mod shared;
 mod stake;
 mod world;
 

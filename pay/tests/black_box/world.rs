@@ -57,7 +57,16 @@ impl Drop for Simulator {
 
 impl Simulator {
     pub fn start(block_ms: u64) -> Self {
-        let mut child = Command::new(simulator_program())
+        Self::since(block_ms, None)
+    }
+
+    /// With the time of its first block: two that begin alike are one chain until money comes in.
+    pub fn since(block_ms: u64, start_ms: Option<u64>) -> Self {
+        let mut command = Command::new(simulator_program());
+        if let Some(start_ms) = start_ms {
+            command.args(["--start-ms", &start_ms.to_string()]);
+        }
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--seed", "7"])
             .args(["--block-interval-ms", &block_ms.to_string()])
             .stdout(Stdio::piped())
@@ -81,6 +90,12 @@ impl Simulator {
     /// Turns one of its controls.
     pub fn control(&self, call: &str, body: &Value) -> Value {
         let url = format!("{}/sim/{call}", self.control);
+        self.runtime.block_on(self.transport.control(&url, body)).unwrap()
+    }
+
+    /// Asks the node itself.
+    pub fn asked(&self, call: &str, body: &Value) -> Value {
+        let url = format!("{}/{call}", self.node);
         self.runtime.block_on(self.transport.control(&url, body)).unwrap()
     }
 
@@ -108,6 +123,8 @@ pub struct Installation {
     pub said: Vec<u8>,
     options: Vec<String>,
     credentials: bool,
+    /// A program that runs the commands, and its arguments.
+    within: Vec<String>,
 }
 
 impl Installation {
@@ -121,7 +138,8 @@ impl Installation {
             format!("--set=sandbox.control={}", simulator.control),
             "--set=node.poll_ms=40".to_owned(),
         ];
-        let this = Self { dir, said: Vec::new(), options: options.to_vec(), credentials };
+        let (said, within) = (Vec::new(), Vec::new());
+        let this = Self { dir, said, options: options.to_vec(), credentials, within };
         this.secret("lucid-pay.key", &[0x5a; 32]);
         this
     }
@@ -138,8 +156,27 @@ impl Installation {
         self.options.push(option.to_owned());
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-pay"));
+    /// Other nodes than the simulator's own address.
+    pub fn nodes(&mut self, urls: &[&str]) {
+        self.option(&format!("--set=node.urls={}", urls.join(",")));
+    }
+
+    /// Runs all commands by this program.
+    pub fn within(&mut self, program: &[&str]) {
+        self.within = program.iter().map(|&part| part.to_owned()).collect();
+    }
+
+    /// A command that is not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let lucid_pay = env!("CARGO_BIN_EXE_lucid-pay");
+        let mut command = match self.within.split_first() {
+            None => Command::new(lucid_pay),
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(lucid_pay);
+                command
+            }
+        };
         command.args(&self.options).args(arguments).stdin(Stdio::null());
         command.env_remove("CREDENTIALS_DIRECTORY");
         if self.credentials {
@@ -185,12 +222,58 @@ impl Installation {
         fs::read_to_string(self.dir.path().join("serve.log")).unwrap_or_default()
     }
 
+    /// A wallet with money in the newest final block; its address.
+    pub fn funded(&mut self, simulator: &Simulator, sun: u64, usdt: u32) -> Address {
+        let wallet = self.ok(&["wallet", "create", "main"]);
+        let account: Address = wallet["address"].as_str().unwrap().parse().unwrap();
+        simulator.give(&account.to_string(), sun, Usdt::whole(usdt).units());
+        wait_for("the money", || (simulator.usdt(account) == Usdt::whole(usdt)).then_some(()));
+        account
+    }
+
+    /// Asks for a payout; its id.
+    pub fn ask(&mut self, payee: &str, amount: &str, key: &str) -> String {
+        let request = ["payout", "request", "--payee", payee, "--amount", amount];
+        let asked = self.ok(&[&request[..], &["--reason", key, "--key", key]].concat());
+        asked["id"].as_str().unwrap().to_owned()
+    }
+
+    fn client(&self) -> (lucid_pay_api::Client, tokio::runtime::Runtime) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        (lucid_pay_api::Client::new(self.dir.path().join("data/pay.sock")), runtime)
+    }
+
+    /// Asks on the socket; of a refusal the code.
+    pub fn get(&self, route: &str) -> Result<Value, String> {
+        let (client, runtime) = self.client();
+        runtime.block_on(client.get(route)).map_err(code)
+    }
+
+    /// Sends to the socket; of a refusal the code.
+    pub fn post(&self, route: &str, body: &Value) -> Result<Value, String> {
+        let (client, runtime) = self.client();
+        runtime.block_on(client.post(route, body)).map_err(code)
+    }
+
+    /// Waits until a payout is as it should be.
+    pub fn until(&mut self, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        wait_for(what, || {
+            // Far below the gateway's limit of requests.
+            std::thread::sleep(Duration::from_millis(700));
+            last = self.ok(&["payout", "show", id]);
+            fits(&last).then(|| last.clone())
+        })
+    }
+
     /// The process answers and its nodes are healthy.
     pub fn wait_until_ready(&mut self) {
         let mut last = Value::Null;
         wait_for("a ready process", || {
-            let socket = self.dir.path().join("data/pay.sock");
-            std::os::unix::net::UnixStream::connect(socket).ok()?;
+            if self.within.is_empty() {
+                let socket = self.dir.path().join("data/pay.sock");
+                std::os::unix::net::UnixStream::connect(socket).ok()?;
+            }
             let output = self.command(&["--json", "doctor"]).output().ok()?;
             last = serde_json::from_slice(&output.stdout).ok()?;
             let process = last.as_array()?.iter().find(|f| f["what"] == "payment process")?;
@@ -202,6 +285,13 @@ impl Installation {
     pub fn journal_len(&self) -> u64 {
         let path = self.dir.path().join("data/sandbox/journal");
         fs::metadata(path).map_or(0, |found| found.len())
+    }
+}
+
+fn code(error: lucid_pay_api::ClientError) -> String {
+    match error {
+        lucid_pay_api::ClientError::Refused(problem) => problem.code,
+        error => error.to_string(),
     }
 }
 
