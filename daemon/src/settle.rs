@@ -506,4 +506,6 @@ async fn hand_over(
 }
 
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;

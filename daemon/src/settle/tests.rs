@@ -17,18 +17,18 @@ use lucid_store::memory_store;
 use super::*;
 
 /// Hour 498,672 since 1970, which a span of 24 begins with.
-const START_US: u64 = 498_672 * HOUR_US;
-const PAYEE: &str = "TJRabPrwbZy45sbavfcjinPJC18kjpRTv8";
+pub(super) const START_US: u64 = 498_672 * HOUR_US;
+pub(super) const PAYEE: &str = "TJRabPrwbZy45sbavfcjinPJC18kjpRTv8";
 
 /// A chain whose clock the test moves.
-struct Chain {
-    node: Node,
+pub(super) struct Chain {
+    pub(super) node: Node,
     clock: Arc<AtomicU64>,
     _stop: tokio_util::sync::DropGuard,
 }
 
 impl Chain {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let key = SigningKey::from_seed(&[1; 32]);
         let genesis = found("test", &key.public(), START_US).unwrap();
         let clock = Arc::new(AtomicU64::new(START_US));
@@ -45,7 +45,7 @@ impl Chain {
     }
 
     /// So many blocks from a moment on.
-    async fn blocks(&self, at_us: u64, count: u64) {
+    pub(super) async fn blocks(&self, at_us: u64, count: u64) {
         self.clock.store(at_us, Ordering::SeqCst);
         for _ in 0..count {
             self.node.produce_now().await.unwrap();
@@ -53,7 +53,7 @@ impl Chain {
     }
 }
 
-fn settings(chain: &Chain) -> Settings {
+pub(super) fn settings(chain: &Chain) -> Settings {
     let payees = [(chain.node.key().to_string(), PAYEE.to_owned())].into();
     Settings { rate_micro: 1_000, span_hours: 24, payees }
 }
