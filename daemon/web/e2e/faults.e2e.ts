@@ -1,49 +1,25 @@
 // What the page does when things go wrong or are large: lost streams, a device that is gone, an ended sign-in, gaps,
 // damage, many recordings, refused pictures. Against the fixture server, which can be made to fail on request.
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { Session } from "../src/lib/types";
-import { launch, open, type Watched } from "./chromium";
+import type { Watched } from "./chromium";
+import { standIn, type StandIn } from "./standin";
 import { accessible, fits, untilMoving } from "./steps";
-// @ts-ignore: plain JavaScript without declarations
-import { startFixture } from "./fixture/server.mjs";
 
-interface Fixture {
-  url: string;
-  world: {
-    sessions: (Session & { note: string | null })[];
-    tokens: Set<string>;
-    sources: unknown[];
-    exports: unknown[];
-  };
-  emit: (name: string, data: unknown) => void;
-  dropListeners: () => void;
-  close: () => Promise<void>;
+interface World {
+  sessions: (Session & { note: string | null })[];
+  tokens: Set<string>;
+  sources: unknown[];
+  exports: unknown[];
 }
 
-let browser: Browser;
-let device: Fixture;
+let device: StandIn<World>;
 let seen: Watched;
-
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => browser?.close());
+const start = standIn<World>();
 
 async function enter(busy: boolean): Promise<void> {
-  device = (await startFixture({ busy, claimed: true })) as Fixture;
-  seen = await open(browser, device.url);
-  await seen.page.getByLabel("User name").fill("admin");
-  await seen.page.getByLabel("Password").fill("correct horse battery");
-  await seen.page.getByRole("button", { name: "Sign in" }).click();
-  await seen.page.getByRole("navigation", { name: "Main" }).waitFor();
+  ({ device, seen } = await start({ busy }));
 }
-afterEach(async () => {
-  const { faults } = seen;
-  await seen.context.close();
-  await device.close();
-  expect(faults).toEqual([]);
-});
 
 describe("a busy device", () => {
   beforeEach(() => enter(true));

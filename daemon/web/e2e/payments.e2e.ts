@@ -1,54 +1,26 @@
 // The payments page: off, down and up; payouts asked for, explained, approved and rejected; wallets, stake, statements.
 // Against the fixture server, whose payments are in memory.
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { launch, open, type Watched } from "./chromium";
+import type { Page } from "playwright-core";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { Watched } from "./chromium";
+import { shoot, standIn, type StandIn } from "./standin";
 import { accessible, fits } from "./steps";
-// @ts-ignore: plain JavaScript without declarations
-import { startFixture } from "./fixture/server.mjs";
 
-interface Fixture {
-  url: string;
-  world: { payments: { presence: string; wallets: unknown[]; payouts: { id: string; state: string }[] } };
-  close: () => Promise<void>;
+interface World {
+  payments: { presence: string; wallets: unknown[]; payouts: { id: string; state: string }[] };
 }
 
-/** Pictures for people to look at, where a folder is given. */
-const SHOTS = process.env["LUCID_SHOTS"];
 const PARTS = ["payments", "payments/wallets", "payments/staking", "payments/statements", "payments/rewards"];
 
-let browser: Browser;
-let device: Fixture;
+let device: StandIn<World>;
 let seen: Watched;
+const enter = standIn<World>();
 
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => browser?.close());
 beforeEach(async () => {
-  device = (await startFixture({ claimed: true })) as unknown as Fixture;
-  seen = await open(browser, device.url);
-  await seen.page.getByLabel("User name").fill("admin");
-  await seen.page.getByLabel("Password").fill("correct horse battery");
-  await seen.page.getByRole("button", { name: "Sign in" }).click();
+  ({ device, seen } = await enter());
   await seen.page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Payments" }).click();
 });
-afterEach(async () => {
-  const { faults } = seen;
-  await seen.context.close();
-  await device.close();
-  expect(faults).toEqual([]);
-});
 
-async function shoot(page: Page, name: string): Promise<void> {
-  if (!SHOTS) return;
-  mkdirSync(SHOTS, { recursive: true });
-  await page.evaluate(() => document.fonts.ready);
-  await page.waitForTimeout(300);
-  await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
-}
 const row = (page: Page, id: string) => page.locator(`[data-payout="${id}"]`);
 const plain = async (page: Page, selector: string) =>
   (await page.locator(selector).innerText()).replaceAll("\u00a0", " ");
@@ -144,7 +116,9 @@ describe("payments", () => {
     await page.getByRole("link", { name: "Wallets" }).click();
     await page.locator('[data-wallet="main"]').getByText("8,214.350001").waitFor();
     expect(await plain(page, '[data-wallet="main"]')).toMatch(/2,625.50 USDT promised to payouts/);
-    expect(await plain(page, '[data-wallet="cold"]')).toMatch(/Nothing can be paid from it here. Its key is not here/);
+    expect(await plain(page, '[data-wallet="cold"]')).toMatch(
+      /payments are proposed here and signed there. Its key is not here/,
+    );
     await page.locator('[data-wallet="main"]').getByText("What went in and out").click();
     await page.getByText("− 125.50").waitFor();
     await page.getByRole("button", { name: "Add a wallet" }).click();

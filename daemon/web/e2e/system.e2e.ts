@@ -1,52 +1,27 @@
 // The machine on the device's page: disks, log, restart, shutdown, factory reset. Against the fixture server; the real
 // routes are judged by the daemon's own tests. LUCID_SHOTS names a folder for pictures of what was seen.
-import { join } from "node:path";
-import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { launch, open, type Watched } from "./chromium";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { Watched } from "./chromium";
+import { shoot, standIn, type StandIn } from "./standin";
 import { accessible, fits } from "./steps";
-// @ts-ignore: plain JavaScript without declarations
-import { startFixture } from "./fixture/server.mjs";
 // @ts-ignore: plain JavaScript without declarations
 import { machine, say, underWay } from "./fixture/system.mjs";
 
-interface Fixture {
-  url: string;
-  world: { machine: { asked: string[]; power: boolean; followers: Set<unknown> }; device: { name: string } };
-  close: () => Promise<void>;
+interface World {
+  machine: { asked: string[]; power: boolean; followers: Set<unknown> };
+  device: { name: string };
 }
 
-let browser: Browser;
-let device: Fixture;
+let device: StandIn<World>;
 let seen: Watched;
+const enter = standIn<World>();
 
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => browser?.close());
 beforeEach(async () => {
-  device = (await startFixture({ claimed: true })) as unknown as Fixture;
-  device.world.machine = machine() as Fixture["world"]["machine"];
-  seen = await open(browser, device.url);
-  const { page } = seen;
-  await page.getByLabel("User name").fill("admin");
-  await page.getByLabel("Password").fill("correct horse battery");
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("navigation", { name: "Main" }).waitFor();
-  await page.goto(`${device.url}/#/device`);
-  await page.getByRole("button", { name: "Factory reset" }).waitFor();
+  ({ device, seen } = await enter());
+  device.world.machine = machine() as World["machine"];
+  await seen.page.goto(`${device.url}/#/device`);
+  await seen.page.getByRole("button", { name: "Factory reset" }).waitFor();
 });
-afterEach(async () => {
-  const { faults } = seen;
-  await seen.context.close();
-  await device.close();
-  expect(faults).toEqual([]);
-});
-
-async function shoot(page: Page, name: string): Promise<void> {
-  const folder = process.env["LUCID_SHOTS"];
-  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-}
 
 describe("the machine", () => {
   it("says what it has, and fits a desk and a phone", async () => {

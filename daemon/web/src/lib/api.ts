@@ -1,13 +1,19 @@
 // The only place that speaks HTTP: same-origin JSON, RFC 9457 problems as one error type, and 401 as an event.
 import type {
+  Allowance,
   Balance,
   Estimate,
   HistoryEntry,
+  LedgerState,
   NewPayout,
+  NewProposal,
   PaymentsStatus,
   Payout,
   PayoutPage,
+  Proposal,
+  Receipt,
   Reward,
+  Signers,
   Staking,
   StakingOrder,
   Statement,
@@ -259,6 +265,19 @@ export const api = {
       call<Wallet>(`/payments/wallets/${id(wallet)}`, { method: "PATCH", body: change }),
     balance: (wallet: string) => call<Balance>(`/payments/wallets/${id(wallet)}/balance`),
     history: (wallet: string) => call<HistoryEntry[]>(`/payments/wallets/${id(wallet)}/history`),
+    signers: (wallet: string) => call<Signers>(`/payments/wallets/${id(wallet)}/signers`),
+    allowances: (wallet: string, spender: string) =>
+      call<{ items: Allowance[] }>(`/payments/wallets/${id(wallet)}/allowances${query({ spender })}`),
+    allow: (wallet: string, order: { idempotency_key: string; spender: string; amount_micro: number }) =>
+      call<Receipt>(`/payments/wallets/${id(wallet)}/allowances`, { method: "POST", body: order }),
+    ledger: () => call<LedgerState>("/payments/ledger"),
+    propose: (proposal: NewProposal) => call<Proposal>("/payments/proposals", { method: "POST", body: proposal }),
+    showProposal: (proposals: string[]) =>
+      call<Proposal>("/payments/proposals/show", { method: "POST", body: { proposals } }),
+    signProposal: (signature: { proposal: string; wallet?: string; signature?: string }) =>
+      call<Proposal>("/payments/proposals/sign", { method: "POST", body: signature }),
+    sendProposal: (proposal: string) =>
+      call<Receipt>("/payments/proposals/send", { method: "POST", body: { proposals: [proposal] } }),
     payouts: (filter: { state?: string; after?: string | null; limit?: number }) =>
       call<PayoutPage>(`/payments/payouts${query(filter)}`),
     payout: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}`),
@@ -270,8 +289,7 @@ export const api = {
       call<Payout>(`/payments/payouts/${id(payout)}/refuse`, { method: "POST", body: { reason } }),
     retry: (payout: string) => call<Payout>(`/payments/payouts/${id(payout)}/retry`, { method: "POST" }),
     staking: (wallet: string) => call<Staking>(`/payments/staking/${id(wallet)}`),
-    stake: (order: StakingOrder) =>
-      call<{ txid: string; state: string; detail: string }>("/payments/staking", { method: "POST", body: order }),
+    stake: (order: StakingOrder) => call<Receipt>("/payments/staking", { method: "POST", body: order }),
     statement: (month: string, payee: string) => call<Statement>(`/payments/statements${query({ month, payee })}`),
     rewards: () => call<Page<Reward>>("/payments/rewards"),
   },

@@ -161,6 +161,13 @@ export interface Staking {
   as_of_ms: number;
 }
 
+/** What became of a transaction that was signed or sent. */
+export interface Receipt {
+  txid: string;
+  state: string;
+  detail: string;
+}
+
 export type StakingOrder = { wallet: string; idempotency_key: string } & (
   | { action: "freeze" | "unfreeze"; resource: Resource; amount_sun: number }
   | { action: "vote"; votes: { address: string; votes: number }[] }
@@ -168,6 +175,72 @@ export type StakingOrder = { wallet: string; idempotency_key: string } & (
   | { action: "delegate"; resource: Resource; amount_sun: number; receiver: string; lock: boolean }
   | { action: "undelegate"; resource: Resource; amount_sun: number; receiver: string }
 );
+
+export interface KeyHolder {
+  address: string;
+  weight: number;
+  /** The wallet here that has this address. */
+  wallet: string | null;
+  here: boolean;
+  signed: boolean;
+}
+
+export interface Permission {
+  id: number;
+  name: string;
+  threshold: number;
+  keys: KeyHolder[];
+  pays: boolean;
+}
+
+export interface Signers {
+  wallet: string;
+  active: boolean;
+  kind: WalletKind;
+  own_key_suffices: boolean;
+  permissions: Permission[];
+  ledger_path: string | null;
+}
+
+export interface LedgerState {
+  presence: "not-built" | "absent" | "closed" | "ready";
+  detail: string;
+  app: string | null;
+  custom_contracts: boolean | null;
+}
+
+export interface Allowance {
+  spender: string;
+  amount_micro: number;
+  unlimited: boolean;
+  router: boolean;
+}
+
+export type ProposalAction =
+  | { action: "pay-usdt"; to: string; amount_micro: number }
+  | { action: "pay-trx"; to: string; amount_sun: number }
+  | { action: "allow"; spender: string; amount_micro: number };
+
+export type NewProposal = { wallet: string; permission: number } & ProposalAction;
+
+export interface Proposal {
+  /** What is passed on: the transaction and the signatures it has. */
+  proposal: string;
+  qr: { side: number; path: string } | null;
+  does: string;
+  txid: string;
+  account: string;
+  wallet: string | null;
+  permission: number;
+  weight: number;
+  threshold: number;
+  enough: boolean;
+  keys: KeyHolder[];
+  node: { enough: boolean; weight: number; said: string | null } | null;
+  expires_ms: number;
+  state: "open" | "expired" | "broadcast" | "seen" | "confirmed" | "failed";
+  detail: string;
+}
 
 export interface StatementLine {
   at_ms: number;
@@ -222,9 +295,22 @@ export const PAYOUT: Record<PayoutState, { label: string; tone: Tone; plain: str
 
 export const WALLET: Record<WalletKind, { label: string; tone: Tone; plain: string }> = {
   hot: { label: "Hot", tone: "good", plain: "The payment process holds its key." },
-  "watch-only": { label: "Watch-only", tone: "idle", plain: "Its key is elsewhere. Nothing can be paid from it here." },
-  multisig: { label: "Several signers", tone: "busy", plain: "Several people must sign each payment." },
-  hardware: { label: "Hardware", tone: "busy", plain: "A hardware wallet signs each payment." },
+  "watch-only": {
+    label: "Watch-only",
+    tone: "idle",
+    plain: "Its key is elsewhere: payments are proposed here and signed there.",
+  },
+  multisig: { label: "Several signers", tone: "busy", plain: "Several keys must sign each payment." },
+  hardware: { label: "Hardware", tone: "busy", plain: "Each payment from it is signed on the device." },
+};
+
+export const PROPOSAL: Record<Proposal["state"], { label: string; tone: Tone }> = {
+  open: { label: "Not sent", tone: "busy" },
+  expired: { label: "Expired", tone: "warn" },
+  broadcast: { label: "Sent", tone: "busy" },
+  seen: { label: "In a block", tone: "busy" },
+  confirmed: { label: "Final", tone: "good" },
+  failed: { label: "Failed", tone: "bad" },
 };
 
 export const PROCESS: Record<ProcessStatus["state"], { label: string; tone: Tone }> = {

@@ -1,17 +1,20 @@
 //! The endpoints of payments. Each asks the payment process; the daemon keeps nothing of its
 //! answer.
 
+mod rewards;
+mod signers;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lucid_pay_api::{
     Approval, Balance, Batch, BatchRequest, BatchSummary, Client, ClientError, Estimate,
-    HistoryEntry, MicroUsdt, NewWallet, Payout, PayoutPage, PayoutQuery, PayoutRequest, Refusal,
-    Staking, StakingOrder, StakingReceipt, StatementFormat, StatementQuery, Wallet, WalletChange,
-    Why, route,
+    HistoryEntry, NewWallet, Payout, PayoutPage, PayoutQuery, PayoutRequest, Refusal, Staking,
+    StakingOrder, StakingReceipt, StatementFormat, StatementQuery, Wallet, WalletChange, Why,
+    route,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,11 +22,8 @@ use utoipa_axum::routes;
 use super::App;
 use super::extract::{JsonBody, Path, Query};
 use super::problem::{Kind, Problem, ProblemDocument};
-use super::sessions::blocking;
-use super::time::Rfc3339;
 use crate::auth::{Action, SignedIn};
 use crate::payments::PaymentsView;
-use crate::settle::{HOUR_US, LISTED_MAX, Reward, Rewards};
 
 /// The endpoints.
 pub fn routes() -> OpenApiRouter<App> {
@@ -45,7 +45,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(staking))
         .routes(routes!(stake))
         .routes(routes!(statement))
-        .routes(routes!(rewards))
+        .merge(signers::routes())
+        .merge(rewards::routes())
 }
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -352,69 +353,6 @@ async fn statement(
     let name = format!("attachment; filename=\"statement.{format}\"");
     Ok(([(header::CONTENT_TYPE, media), (header::CONTENT_DISPOSITION, &name)], body)
         .into_response())
-}
-
-/// What a node earned in a span of chain time, and what became of it.
-#[derive(Serialize, ToSchema)]
-struct RewardView {
-    /// The node's key.
-    node: String,
-    /// The span, by the chain's time.
-    from: Rfc3339,
-    to: Rfc3339,
-    credits: u64,
-    /// Paid for one credit.
-    rate_micro: u64,
-    /// What it comes to; null if that is more than an amount can be.
-    amount_micro: Option<MicroUsdt>,
-    /// Whom it was asked for; null until it can be asked.
-    payee: Option<String>,
-    /// The payout it became; its rewards are gathered until they reach the smallest payout.
-    payout: Option<String>,
-    /// Why it is no payout yet.
-    waits: Option<String>,
-    /// Every number the amount follows from.
-    statement: String,
-    /// BLAKE3 of `statement`, which the payout carries.
-    evidence_hash: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct RewardList {
-    items: Vec<RewardView>,
-    next_cursor: Option<String>,
-}
-
-impl RewardView {
-    fn new(reward: Reward) -> Self {
-        let at = |hour: u64| Rfc3339::from_us(hour.saturating_mul(HOUR_US));
-        Self {
-            from: at(reward.from_hour),
-            to: at(reward.to_hour),
-            credits: reward.credits,
-            rate_micro: reward.rate_micro,
-            amount_micro: reward.amount(),
-            statement: reward.statement(),
-            evidence_hash: reward.evidence_hash(),
-            payee: reward.request.map(|request| request.payee),
-            node: reward.node,
-            payout: reward.payout,
-            waits: reward.waits,
-        }
-    }
-}
-
-/// What this device settled: the newest 500 rewards of nodes. The daemon knows these itself, also
-/// while payments are off.
-#[utoipa::path(get, path = "/payments/rewards", tag = "payments",
-    responses((status = 200, body = RewardList)))]
-async fn rewards(State(app): State<App>, _: SignedIn) -> Answer<RewardList> {
-    let listed = blocking(&app, |app| {
-        let rewards = Rewards::new(app.archive.data().index());
-        rewards.list(LISTED_MAX).map_err(|error| Problem::internal("listing rewards", error))
-    });
-    let items = listed.await?.into_iter().map(RewardView::new).collect();
-    Ok(Json(RewardList { items, next_cursor: None }))
 }
 
 #[cfg(test)]
