@@ -202,7 +202,7 @@ impl Updates {
                 mail = inbox.recv() => todo.extend(mail),
                 _ = tick.tick() => {
                     ticks += 1;
-                    if ticks % LOOK_EVERY == 0 && lock(&self.slots).is_empty() {
+                    if ticks.is_multiple_of(LOOK_EVERY) && lock(&self.slots).is_empty() {
                         let this = Arc::clone(self);
                         tokio::spawn(async move { this.look_at_slots().await });
                     }
