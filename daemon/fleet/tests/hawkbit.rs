@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use lucid_fleet::download::{DownloadError, Wanted, download, present};
+use lucid_fleet::download::{BUNDLE_BYTES_MAX, DownloadError, Wanted, download, present};
 use lucid_fleet::hawkbit::{Client, HawkbitError, Progress, Server, Token};
 use lucid_fleet::update::{Origin, Source};
 use serde_json::{Value, json};
@@ -317,8 +317,13 @@ async fn a_download_takes_no_more_than_was_said_and_than_fits() {
     let error = download(&http, &short, &path, |_| {}).await.unwrap_err();
     assert!(matches!(error, DownloadError::TooLong(1_000)) && !error.again(), "{error}");
     assert_eq!(present(&path), 0);
-    // The whole of a disk, and some: said before the first byte.
-    let huge = Wanted { url: &url, authorization, bytes: 16 << 30 };
+    // More than any bundle: said before the first byte.
+    let beyond = Wanted { url: &url, authorization, bytes: BUNDLE_BYTES_MAX + 1 };
+    let error = download(&http, &beyond, &path, |_| {}).await.unwrap_err();
+    assert!(matches!(error, DownloadError::TooLong(BUNDLE_BYTES_MAX)), "{error}");
+    assert_eq!(present(&path), 0);
+    // More than a small disk has: said before the first byte, too.
+    let huge = Wanted { url: &url, authorization, bytes: BUNDLE_BYTES_MAX };
     let disk_is_smaller = download(&http, &huge, &path, |_| {}).await;
     match disk_is_smaller.unwrap_err() {
         DownloadError::Full { needed, free } => assert!(needed > free),
