@@ -1,10 +1,10 @@
 //! HLS playlists (RFC 8216, version 7: fMP4) from what the catalogue knows of a session's chunks.
 //!
-//! Segments begin where a picture stands alone: players drop what they get before one, and would show
-//! nothing after a seek. A segment is one of the recorder's fragments, or as many of them as it takes
-//! to the next such picture; in the list of what is live, where waiting for it would be seen, each
-//! fragment is one. Where time is missing the playlist says so with a discontinuity and the date and
-//! time at which the pictures go on.
+//! Segments begin where a picture stands alone: players drop what they get before one, and would
+//! show nothing after a seek. A segment is one of the recorder's fragments, or as many of them as
+//! it takes to the next such picture; in the list of what is live, where waiting for it would be
+//! seen, each fragment is one. Where time is missing the playlist says so with a discontinuity and
+//! the date and time at which the pictures go on.
 
 use std::fmt::Write;
 
@@ -15,8 +15,8 @@ use lucid_capture::catalogue::ChunkMap;
 /// without waiting, few enough that it stays close to now.
 pub const LIVE_FRAGMENTS: usize = 8;
 
-/// Fragments in one segment, at most: those up to the next picture that stands alone, of which a screen
-/// has one every 10 s if nothing changes.
+/// Fragments in one segment, at most: those up to the next picture that stands alone, of which a
+/// screen has one every 10 s if nothing changes.
 pub const SEGMENT_FRAGMENTS: usize = 16;
 
 /// What kind of playlist is wanted.
@@ -39,8 +39,8 @@ pub struct Part {
     pub init: u64,
 }
 
-/// Fragments that follow on one another in one chunk: `{chunk}-{first}` or `{chunk}-{first}-{last}` in
-/// the name of a segment.
+/// Fragments that follow on one another in one chunk: `{chunk}-{first}` or `{chunk}-{first}-{last}`
+/// in the name of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The chunk.

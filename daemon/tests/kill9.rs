@@ -137,8 +137,8 @@ fn get(daemon: &Daemon, token: &str, path: &str) -> Answer {
     answer
 }
 
-/// The segments a playlist names, with the length of a fragment in each, seconds: a segment goes from
-/// one picture that stands alone to the next, over as many fragments as that takes.
+/// The segments a playlist names, with the length of a fragment in each, seconds: a segment goes
+/// from one picture that stands alone to the next, over as many fragments as that takes.
 fn fragments(playlist: &str) -> Vec<(String, f64)> {
     let mut lines = playlist.lines();
     let mut found = Vec::new();

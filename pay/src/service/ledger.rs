@@ -37,7 +37,7 @@ pub(super) fn look() -> LedgerState {
 /// What is plugged in.
 #[cfg(not(feature = "ledger"))]
 pub(super) fn look() -> LedgerState {
-    let detail = "this lucid-pay was built without Ledger; sign at a machine whose lucid-pay has it \
-                  (`--features ledger`), and bring the proposal back";
+    let detail = "this lucid-pay was built without Ledger; sign at a machine whose lucid-pay has \
+                  it (`--features ledger`), and bring the proposal back";
     state(LedgerPresence::NotBuilt, detail)
 }

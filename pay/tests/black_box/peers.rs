@@ -62,7 +62,9 @@ fn a_huge_request_and_a_strange_user_are_refused_and_the_process_goes_on() {
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
         open.push("data");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
-        let python = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+        let python = "import socket, sys\n\
+                      s = socket.socket(socket.AF_UNIX)\n\
+                      s.connect(sys.argv[1])\n\
                       s.sendall(b'GET /v1/wallets HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n')\n\
                       sys.stdout.write(s.recv(4096).decode())\n";
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();

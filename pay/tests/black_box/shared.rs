@@ -141,7 +141,9 @@ fn the_router_is_let_take_usdt_and_anybody_is_stopped() {
         (&found["items"][0]["router"], &found["items"][0]["amount_micro"]),
         (&json!(true), &json!(0))
     );
-    let order = |key: &str, spender: &str, amount: u64| json!({"idempotency_key": key, "spender": spender, "amount_micro": amount});
+    let order = |key: &str, spender: &str, amount: u64| -> Value {
+        json!({"idempotency_key": key, "spender": spender, "amount_micro": amount})
+    };
     let code = |answer: Result<Value, String>| answer.unwrap_err();
     let until = |here: &Installation, amount: u64| {
         wait_for("the allowance", || {

@@ -1,4 +1,5 @@
-//! What goes to a client: pictures, of which none waits but one, sound, of which little waits, and replies, of which all arrive.
+//! What goes to a client: pictures, of which none waits but one, sound, of which little waits, and
+//! replies, of which all arrive.
 
 use std::future::Future;
 use std::sync::Arc;
