@@ -41,7 +41,7 @@ run: ## Build Lucid and start it; prints the address and the claim code
 
 build: web ## Build the release binaries: lucid, lucid-pay and its sandbox
 	@scripts/deps build
-	$(CARGO) build --locked --release -p lucid -p lucid-fleet -p lucid-pay -p tron-node
+	$(CARGO) build --locked --release -p lucid -p lucid-desktop -p lucid-fleet -p lucid-pay -p tron-node
 
 # The page is embedded in the binary, so it is built first.
 web: ## Build the web page

@@ -88,7 +88,8 @@ fn main() -> ExitCode {
 fn daemon(config: Config, ready_file: Option<PathBuf>) -> Result<Exit, Failure> {
     let log = logging::start(&config.log)?;
     raise_descriptor_limit();
-    if system::reset::carry_out(&config.data_dir, &config.desktops.home)? {
+    let keeper = desktops::keeper(&config.desktops);
+    if system::reset::carry_out(&config.data_dir, &config.desktops.home, keeper)? {
         tracing::warn!("the factory reset is done: this is a first start");
     }
     let (data_dir, report) = data_dir::open_with_report(&config.data_dir)?;

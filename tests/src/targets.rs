@@ -12,7 +12,7 @@ mod pay;
 pub mod seeds;
 
 pub use chain::{anchor, block, chain_values, transaction};
-pub use desktop::{rdp_clipboard, rdp_records, rdp_wire};
+pub use desktop::{desktop_keeper, rdp_clipboard, rdp_records, rdp_wire};
 pub use device::{archive, media, records, uri};
 pub use entries::{altered_bundle, entries};
 pub use pay::{pay_abi, pay_answer, pay_journal, pay_mnemonic, pay_text, pay_transaction};
@@ -39,6 +39,7 @@ pub const ALL: &[Target] = &[
     ("chain_values", chain_values),
     ("checkpoint", checkpoint),
     ("chunk_header", chunk_header),
+    ("desktop_keeper", desktop_keeper),
     ("entries", entries),
     ("keys", keys),
     ("manifest", manifest),

@@ -6,30 +6,23 @@
 //! typed into fields of browsers and other programs, and into programs on other machines, give no
 //! sign: for those there is the worker's hot-key.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::termios::LocalModes;
-
-/// Where terminals are.
-const TERMINALS: &str = "/dev/pts";
-/// Most terminals that are looked at for one key.
-const TERMINALS_MAX: usize = 256;
+use crate::desktop::reach::Reach;
 
 /// The signs of one desktop.
 #[derive(Debug, Default)]
 pub struct Secrecy {
     keyboard_held: AtomicBool,
-    /// Whose terminals are looked at; none for nobody's.
-    user: Option<u32>,
+    /// The way to its terminals; none for none.
+    reach: Option<Arc<dyn Reach>>,
 }
 
 impl Secrecy {
-    /// Of a desktop whose programs run as `user`.
-    pub fn of_user(user: u32) -> Self {
-        Secrecy { keyboard_held: AtomicBool::new(false), user: Some(user) }
+    /// Of a desktop that is reached so.
+    pub fn of(reach: Arc<dyn Reach>) -> Self {
+        Secrecy { keyboard_held: AtomicBool::new(false), reach: Some(reach) }
     }
 
     /// A program took the keyboard for itself, or gave it back.
@@ -37,31 +30,11 @@ impl Secrecy {
         self.keyboard_held.store(held, Ordering::Relaxed);
     }
 
-    /// Whether there is a sign now. Costs a look at each terminal of the user.
+    /// Whether there is a sign now. Costs a look at each terminal of the desktop.
     pub fn is_likely(&self) -> bool {
-        self.keyboard_held.load(Ordering::Relaxed) || self.user.is_some_and(is_asked_in_terminal)
+        self.keyboard_held.load(Ordering::Relaxed)
+            || self.reach.as_ref().is_some_and(|reach| reach.is_asked_secretly())
     }
-}
-
-fn is_asked_in_terminal(user: u32) -> bool {
-    let Ok(entries) = std::fs::read_dir(TERMINALS) else { return false };
-    let numbered = entries
-        .flatten()
-        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
-    numbered.take(TERMINALS_MAX).any(|entry| {
-        let path = entry.path();
-        path.metadata().is_ok_and(|found| found.uid() == user) && reads_without_echo(&path)
-    })
-}
-
-/// Whether a program reads lines of it without showing them.
-fn reads_without_echo(terminal: &Path) -> bool {
-    // Opened without becoming anybody's terminal.
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(terminal, flags, Mode::empty());
-    let modes = opened.and_then(rustix::termios::tcgetattr).map(|found| found.local_modes);
-    // Editors and shells that draw what is typed themselves read letters, not lines.
-    modes.is_ok_and(|modes| modes.contains(LocalModes::ICANON) && !modes.contains(LocalModes::ECHO))
 }
 
 #[cfg(test)]

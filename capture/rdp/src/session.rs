@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lucid_capture::encoded::EncodedFeed;
+use lucid_capture::screen::Access;
 use lucid_evidence::SessionId;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::controller::ClientId;
+use crate::desktop::reach::Reach;
 use crate::event::EventKind;
 use crate::monitor::Counters;
 use crate::policy::Policy;
@@ -69,9 +71,11 @@ pub struct RunningDesktop {
     pub width: u16,
     /// Rows.
     pub height: u16,
-    /// Where files that come in are put, and below which files may go out: a directory that the
-    /// desktop's programs and this process both can write, under the same path. None for no files,
-    /// whatever the policy says.
+    /// The ways into it: its X server, its files, its terminals.
+    pub reach: Arc<dyn Reach>,
+    /// Where files that come in are put, and below which files may go out, as the desktop's
+    /// programs name that directory; it is entered through `reach`. None for no files, whatever
+    /// the policy says.
     pub files: Option<PathBuf>,
     /// Whether what is typed into it is likely a secret.
     pub secrecy: Arc<Secrecy>,
@@ -80,6 +84,14 @@ pub struct RunningDesktop {
     pub encoded: EncodedFeed,
     /// What its programs play; none where it has no sound, whatever the policy says.
     pub sound: Option<SoundFeed>,
+}
+
+impl RunningDesktop {
+    /// What a recorder of its display needs.
+    pub fn access(&self) -> Access {
+        let reach = self.reach.clone();
+        Access::Handed { cookie: self.cookie.clone(), connect: Arc::new(move || reach.connect()) }
+    }
 }
 
 impl std::fmt::Debug for RunningDesktop {

@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-/// Samples a second of each channel.
-pub const RATE_HZ: u32 = 44_100;
-/// Channels, interleaved.
-pub const CHANNELS: u16 = 2;
+pub use lucid_desktop::{CHANNELS, RATE_HZ};
+
 /// Bits of a sample.
 pub const SAMPLE_BITS: u16 = 16;
 /// Bytes of one sample of all channels: blocks hold whole ones.

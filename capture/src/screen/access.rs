@@ -1,7 +1,10 @@
 //! Which display, and what lets us in.
 
 use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -25,6 +28,13 @@ pub enum Access {
     File(PathBuf),
     /// This MIT-MAGIC-COOKIE-1.
     Cookie(Zeroizing<Vec<u8>>),
+    /// This MIT-MAGIC-COOKIE-1, on connections that somebody else makes.
+    Handed {
+        /// The cookie.
+        cookie: Zeroizing<Vec<u8>>,
+        /// A new connection to the server, before anything was said on it.
+        connect: Arc<dyn Fn() -> io::Result<UnixStream> + Send + Sync>,
+    },
     /// Nothing: for servers that let this user in by who they are.
     Open,
 }
@@ -35,6 +45,7 @@ impl fmt::Debug for Access {
             Self::Environment => f.write_str("Environment"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Cookie(_) => f.write_str("Cookie(..)"),
+            Self::Handed { .. } => f.write_str("Handed(..)"),
             Self::Open => f.write_str("Open"),
         }
     }
@@ -59,7 +70,9 @@ impl ScreenAddress {
     pub(super) fn credentials(&self) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ScreenError> {
         let (path, required) = match &self.access {
             Access::Open => return Ok(Default::default()),
-            Access::Cookie(cookie) => return Ok((COOKIE.to_vec(), cookie.clone())),
+            Access::Cookie(cookie) | Access::Handed { cookie, .. } => {
+                return Ok((COOKIE.to_vec(), cookie.clone()));
+            }
             Access::File(path) => (path.clone(), true),
             Access::Environment => match environment() {
                 Some(path) => (path, false),

@@ -111,7 +111,7 @@ impl Grabber {
         let display = address.display;
         let (protocol, cookie) = address.credentials()?;
         let wire =
-            Wire::connect(display).map_err(|source| ScreenError::NoServer { display, source })?;
+            Wire::connect(address).map_err(|source| ScreenError::NoServer { display, source })?;
         let server = Server::connect_to_stream_with_auth_info(wire, 0, protocol, cookie.to_vec())
             .map_err(|error| refusal(display, error))?;
         let screen = &server.setup().roots[0];

@@ -10,15 +10,20 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use x11rb::rust_connection::{DefaultStream, PollMode, Stream};
 use x11rb::utils::RawFdContainer;
 
-use super::REPLY_SECONDS;
+use super::{Access, REPLY_SECONDS, ScreenAddress};
 
 /// A local connection whose waits end after [`REPLY_SECONDS`].
 #[derive(Debug)]
 pub(super) struct Wire(DefaultStream);
 
 impl Wire {
-    /// Connects to the socket file of the display, or to the abstract name beside it.
-    pub fn connect(display: u16) -> io::Result<Self> {
+    /// Connects to the socket file of the display, or to the abstract name beside it; or takes the
+    /// connection that its address hands over.
+    pub fn connect(address: &ScreenAddress) -> io::Result<Self> {
+        let ScreenAddress { display, access } = address;
+        if let Access::Handed { connect, .. } = access {
+            return Ok(Self(DefaultStream::from_unix_stream(connect()?)?.0));
+        }
         let path = format!("/tmp/.X11-unix/X{display}");
         let stream = UnixStream::connect(&path).or_else(|error| {
             let name = SocketAddr::from_abstract_name(&path)?;

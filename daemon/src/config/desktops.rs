@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lucid_rdp::desktop::{Limits, PORT_FIRST, PORT_LAST, PORT_SHARED};
+use lucid_rdp::desktop::{Limits, PORT_FIRST, PORT_LAST, PORT_SHARED, keeper};
 
 /// Whether desktops are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Desktops {
     pub home: PathBuf,
     /// Where sockets and cookies of running desktops lie.
     pub runtime: PathBuf,
+    /// Where the keeper of desktops listens; `None` for none.
+    pub keeper: Option<PathBuf>,
     /// Who records, as the notice says; `None` is the device's name.
     pub recorded_by: Option<String>,
     /// Main memory of a desktop, bytes.
@@ -67,6 +69,7 @@ impl Default for Desktops {
             session: None,
             home,
             runtime,
+            keeper: Some(keeper::SOCKET.into()),
             recorded_by: None,
             memory_bytes: limits.memory_bytes,
             cpu_percent: limits.cpu_percent,

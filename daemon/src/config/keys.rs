@@ -355,6 +355,19 @@ pub const KEYS: &[Key] = &[
         show: |config| quoted(&config.desktops.runtime.to_string_lossy()),
     },
     Key {
+        name: "desktops.keeper",
+        help: "socket of the keeper that starts desktops where lucid is not root, or off",
+        set: |config, value| {
+            let off = value.text()? == "off";
+            config.desktops.keeper = if off { None } else { Some(absolute(value)?) };
+            Ok(())
+        },
+        show: |config| {
+            let socket = config.desktops.keeper.as_ref().map(|path| path.to_string_lossy());
+            quoted(socket.as_deref().unwrap_or("off"))
+        },
+    },
+    Key {
         name: "desktops.recorded_by",
         help: "who records, as the notice tells the worker; device is the device's name",
         set: |config, value| {

@@ -1,10 +1,12 @@
 //! The desktops' programs: started within the device's settings, watched, and ended.
 
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_rdp::desktop::{self, Limits, Places, Setup, StartError, State, XServerError};
+use lucid_rdp::desktop::keeper::Order;
+use lucid_rdp::desktop::{self, Limits, Places, Setup, State};
 use lucid_rdp::monitor::{Alert, Counted};
 use lucid_rdp::session::RunningDesktop;
 use serde::Serialize;
@@ -14,9 +16,6 @@ use super::stored::{Desktop, LimitsBody};
 use crate::config;
 use crate::config::Presence;
 use crate::http::time::Rfc3339;
-
-/// Times an X server is started before it is given up.
-const STARTS_MAX: u32 = 3;
 
 /// What a desktop took of the machine at a moment.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -87,17 +86,34 @@ pub struct Running {
 pub fn unavailable(config: &config::Desktops) -> Option<String> {
     match config.presence {
         Presence::Off => Some("desktops are off (`desktops.enabled`)".into()),
-        Presence::On => without_users(),
-        Presence::Auto => missing().or_else(without_users),
+        Presence::On => without_users(config),
+        Presence::Auto => missing().or_else(|| without_users(config)),
     }
 }
 
 /// A service that is not root could run desktops as its own user only, who reads its keys.
-fn without_users() -> Option<String> {
-    let root = rustix::process::geteuid().is_root();
-    (crate::limits::is_service() && !root).then(|| {
-        "desktops need users of their own, which a service that is not root cannot give".into()
+fn without_users(config: &config::Desktops) -> Option<String> {
+    let unable = crate::limits::is_service() && !is_root() && keeper(config).is_none();
+    unable.then(|| match &config.keeper {
+        Some(socket) => format!(
+            "desktops need users of their own, and their keeper does not listen at {}: run \
+             `systemctl enable --now lucid-desktops.socket`, then `systemctl restart lucid`",
+            socket.display()
+        ),
+        None => "desktops need users of their own, which a service that is not root cannot give; \
+                 their keeper is off (`desktops.keeper`)"
+            .into(),
     })
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Who starts desktops for a daemon that is not root, where there is such a keeper.
+pub fn keeper(config: &config::Desktops) -> Option<&Path> {
+    let listens = |path: &&Path| path.metadata().is_ok_and(|found| found.file_type().is_socket());
+    config.keeper.as_deref().filter(|_| !is_root()).filter(listens)
 }
 
 /// What a desktop needs and this machine has not.
@@ -133,9 +149,21 @@ pub async fn start(desktop: &Desktop, config: &config::Desktops) -> Result<Runni
     if definition.command.is_none() {
         definition.command.clone_from(&config.session);
     }
-    let mut setup = Setup::new(definition, places(config, desktop), desktop.index);
-    setup.limits = limits(config, &desktop.limits);
-    let started = tokio::task::spawn_blocking(move || start_again(&setup)).await;
+    let limits = limits(config, &desktop.limits);
+    let keeper = keeper(config).map(Path::to_owned);
+    let (index, key) = (desktop.index, desktop.id.to_string());
+    let places = places(config, desktop);
+    let started = tokio::task::spawn_blocking(move || match keeper {
+        Some(socket) => {
+            desktop::Running::start_kept(&socket, Order { index, key, definition, limits })
+        }
+        None => {
+            let mut setup = Setup::new(definition, places, index);
+            setup.limits = limits;
+            desktop::Running::start(setup)
+        }
+    })
+    .await;
     let inner = match started {
         Ok(Ok(running)) => Arc::new(running),
         Ok(Err(error)) => return Err(sentence(&error)),
@@ -143,21 +171,6 @@ pub async fn start(desktop: &Desktop, config: &config::Desktops) -> Result<Runni
     };
     let last = inner.desktop().ok_or("it ended at once")?;
     Ok(Running { inner, last })
-}
-
-/// Two X servers that start at the same moment may choose the same display; the one that comes
-/// second ends, and chooses another when it is started again.
-fn start_again(setup: &Setup) -> Result<desktop::Running, StartError> {
-    let mut left = STARTS_MAX;
-    loop {
-        left -= 1;
-        match desktop::Running::start(setup.clone()) {
-            Err(StartError::Server(XServerError::NoDisplay { complaint, .. })) if left > 0 => {
-                tracing::warn!(complaint, "an X server found no display; it is started again");
-            }
-            other => return other,
-        }
-    }
 }
 
 impl Running {

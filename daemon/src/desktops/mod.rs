@@ -39,7 +39,7 @@ use tokio::sync::Notify;
 use entry::{Entry, view_of};
 pub use error::DesktopsError;
 pub use issue::Issued;
-pub use launch::unavailable;
+pub use launch::{keeper, unavailable};
 pub use session::{Herald, Session, Unanswerable};
 pub use stored::{Desktop, DesktopId, LimitsBody};
 

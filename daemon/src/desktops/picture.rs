@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_capture::screen::{Access, Grabber, ScreenAddress, ScreenError};
+use lucid_capture::screen::{Grabber, ScreenAddress, ScreenError};
 
 use super::{DesktopId, Desktops, DesktopsError, blocking};
 
@@ -22,8 +22,7 @@ impl Desktops {
         let running = running.filter(|running| running.is_up()).ok_or(DesktopsError::NotRunning)?;
         let shown = running.desktop();
         blocking(move || {
-            let access = Access::Cookie(shown.cookie);
-            let address = ScreenAddress { display: shown.display, access };
+            let address = ScreenAddress { display: shown.display, access: shown.access() };
             take(&address).map_err(|error| DesktopsError::Failed(error.to_string()))
         })
         .await

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lucid_capture::recorder::{self, EventFeed, Limits, Persistence, RecorderConfig, SessionSpec};
-use lucid_capture::screen::Access;
 use lucid_capture::{SourceUri, StreamOptions};
 use lucid_evidence::manifest::{EndReason, SourceInfo};
 use lucid_evidence::{Hash, SessionId};
@@ -45,7 +44,7 @@ impl Recordings {
         let uri = SourceUri::parse(&uri).map_err(|_| RecordingsError::Starting)?;
         let mut options = StreamOptions::new(encoders);
         options.audio = false;
-        options.screen_access = Access::Cookie(job.shown.cookie.clone());
+        options.screen_access = job.shown.access();
         // One run of the encoder serves the recording and the clients.
         options.encoded = Some(job.shown.encoded.clone());
         (options.max_width, options.max_height, options.max_fps) = (SIDE_MAX, SIDE_MAX, FPS_MAX);

@@ -44,11 +44,12 @@ pub fn ask(data_dir: &Path) -> io::Result<()> {
     crate::keyfile::write(&data_dir.join(MARK), b"1\n")
 }
 
-/// Does what was asked for; says whether it was. `homes` are the desktops', which go as well.
+/// Does what was asked for; says whether it was. `homes` are the desktops', which go as well;
+/// `keeper` has those that this process cannot reach.
 ///
 /// # Errors
 /// When something stays; the mark does too, so that it is tried again.
-pub fn carry_out(data_dir: &Path, homes: &Path) -> Result<bool, ResetError> {
+pub fn carry_out(data_dir: &Path, homes: &Path, keeper: Option<&Path>) -> Result<bool, ResetError> {
     let mark = data_dir.join(MARK);
     if !mark.exists() {
         return Ok(false);
@@ -63,6 +64,11 @@ pub fn carry_out(data_dir: &Path, homes: &Path) -> Result<bool, ResetError> {
     // Homes belong to users of their own: what cannot be removed is told and does not keep the
     // device from its first start.
     if let Err(error) = empty(homes, &[]) {
+        tracing::error!(%error, "files of desktops stay");
+    }
+    if let Some(socket) = keeper
+        && let Err(error) = lucid_rdp::desktop::keeper::erase_homes(socket)
+    {
         tracing::error!(%error, "files of desktops stay");
     }
     sync(data_dir)?;
@@ -139,15 +145,15 @@ mod tests {
         // A second name of the key's file sees what becomes of its bytes.
         let twin = dir.path().join("twin");
         fs::hard_link(data.join("keys/device.key"), &twin).unwrap();
-        assert!(!carry_out(&data, &homes).unwrap());
+        assert!(!carry_out(&data, &homes, None).unwrap());
         assert!(data.join("keys/device.key").exists());
         ask(&data).unwrap();
-        assert!(carry_out(&data, &homes).unwrap());
+        assert!(carry_out(&data, &homes, None).unwrap());
         let left: Vec<_> = fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["lock"]);
         assert_eq!(fs::read(twin).unwrap(), [0; 6]);
         assert_eq!(fs::read_dir(&homes).unwrap().count(), 0);
-        assert!(homes.exists() && !carry_out(&data, &homes).unwrap());
+        assert!(homes.exists() && !carry_out(&data, &homes, None).unwrap());
     }
 
     #[test]
@@ -157,7 +163,7 @@ mod tests {
         ask(dir.path()).unwrap();
         let other = File::create(dir.path().join(LOCK)).unwrap();
         flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
-        let refused = carry_out(dir.path(), &dir.path().join("homes"));
+        let refused = carry_out(dir.path(), &dir.path().join("homes"), None);
         assert!(matches!(refused, Err(ResetError::InUse(_))));
         assert!(dir.path().join("kept").exists());
     }

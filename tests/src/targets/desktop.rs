@@ -1,9 +1,12 @@
 //! Fuzz targets of recorded desktops: what a client sends, and what is stored of a session.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lucid_evidence::event::{Event, Events};
 use lucid_rdp::credential::{Credential, split_login};
+use lucid_rdp::desktop::keeper::{Answer, Request, Settings};
+use lucid_rdp::desktop::reach;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_rdp::server::channels::chunk::Reassembly;
 use lucid_rdp::server::channels::dynamic::{Dynamic, Dynamics};
@@ -58,6 +61,31 @@ pub fn rdp_wire(data: &[u8]) {
             }
             let _ = display::wanted(data);
         }
+    }
+}
+
+/// What a daemon asks of the keeper of desktops, which is root, and what that answers. A request
+/// that is taken says nothing but what can be said, and lies within every limit.
+pub fn desktop_keeper(data: &[u8]) {
+    if let Ok(request) = Request::decode(data) {
+        assert_eq!(&*request.encode(), data);
+        match request {
+            Request::Start(order) => {
+                assert!(order.validate().is_ok());
+                let places = Settings::default().places(&order);
+                let below = |path: &Path, top: &str| path.parent() == Some(Path::new(top));
+                assert!(below(&places.home, "/var/lib/lucid-desktops"));
+                assert!(below(&places.runtime, "/run/lucid-desktops"));
+            }
+            Request::OpenFile { relative } => assert!(reach::is_beneath(&relative)),
+            Request::CreateFile { name } | Request::RemoveFile { name } => {
+                assert!(reach::is_name(&name));
+            }
+            _ => {}
+        }
+    }
+    if let Ok(answer) = Answer::decode(data) {
+        assert_eq!(&*answer.encode(), data);
     }
 }
 

@@ -13,6 +13,7 @@ use lucid_pay::payout::record::{self, Entry, Record};
 use lucid_pay::payout::types::{Request, Route};
 use lucid_pay::tron::transaction::{Frame, RefBlock, Unsigned};
 use lucid_pay::tron::{Address, Usdt};
+use lucid_rdp::desktop::{Definition, Limits, keeper};
 use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, Policy};
 use lucid_store::{DataDir, Options};
@@ -104,6 +105,13 @@ fn of_the_desktop() -> Vec<(&'static str, Vec<u8>)> {
     files.extend("FileGroupDescriptorW\0".encode_utf16().flat_map(u16::to_le_bytes));
     let dib = [&[40, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 24, 0][..], &[0; 24], &[1, 2, 3, 0]];
     vec![
+        ("desktop_keeper", keeper_order()),
+        (
+            "desktop_keeper",
+            keeper::Request::OpenFile { relative: "a/b.txt".into() }.encode().to_vec(),
+        ),
+        ("desktop_keeper", keeper::Request::CreateFile { name: "b.txt".into() }.encode().to_vec()),
+        ("desktop_keeper", keeper::Answer::List(vec![(1, true), (2, false)]).encode().to_vec()),
         ("rdp_records", Policy::default().encode()),
         ("rdp_records", policy.encode()),
         ("rdp_records", events.concat()),
@@ -297,4 +305,18 @@ fn of_payments() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("pay_journal", [&[2, 0, 9, 1][..], b"one\0two\0three"].concat()));
     seeds.push(("pay_journal", [&[2, 0, 60, 0][..], b"one\0two"].concat()));
     seeds
+}
+
+/// A desktop that is to be started, as the daemon says it.
+fn keeper_order() -> Vec<u8> {
+    let definition = Definition {
+        name: "accounts".into(),
+        width: 1280,
+        height: 720,
+        command: Some("exec xterm".into()),
+        restart: true,
+    };
+    let limits = Limits { disk_bytes: Some(1 << 30), ..Limits::default() };
+    let order = keeper::Order { index: 7, key: "dsk-abcdefgh".into(), definition, limits };
+    keeper::Request::Start(Box::new(order)).encode().to_vec()
 }

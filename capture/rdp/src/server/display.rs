@@ -13,6 +13,7 @@ use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
 
 use super::xconnection::{self, XError};
+use crate::desktop::reach::Reach;
 use crate::session::RunningDesktop;
 
 /// Least and most columns and rows a client can ask for ([MS-RDPEDISP] 2.2.2.2.1).
@@ -68,15 +69,20 @@ pub fn wanted(message: &[u8]) -> Result<Option<(u16, u16)>, SizeError> {
 /// # Errors
 /// An X server that is gone, or has no RandR 1.2.
 pub fn change(desktop: &RunningDesktop, size: (u16, u16)) -> Result<(u16, u16), XError> {
-    change_of(desktop.display, &desktop.cookie, size)
+    change_of(desktop.display, &*desktop.reach, &desktop.cookie, size)
 }
 
-/// As [`change`], by the display's number and its cookie.
+/// As [`change`], by the display's number, the way to it, and its cookie.
 ///
 /// # Errors
 /// As there.
-pub fn change_of(display: u16, cookie: &[u8], size: (u16, u16)) -> Result<(u16, u16), XError> {
-    let (server, root) = xconnection::connect_to(display, cookie)?;
+pub fn change_of(
+    display: u16,
+    reach: &dyn Reach,
+    cookie: &[u8],
+    size: (u16, u16),
+) -> Result<(u16, u16), XError> {
+    let (server, root) = xconnection::connect_to(display, reach, cookie)?;
     let what = "change its size";
     resize(&server, root, size).map_err(|source| XError::Request { display, what, source })
 }

@@ -187,7 +187,7 @@ impl Screen {
 fn access(desktop: &RunningDesktop) -> Access {
     match desktop.cookie.is_empty() {
         true => Access::Open,
-        false => Access::Cookie(desktop.cookie.clone()),
+        false => desktop.access(),
     }
 }
 

@@ -1,12 +1,11 @@
 //! A connection to a desktop's X server, with its cookie.
 
-use std::os::unix::net::UnixStream;
-
 use x11rb::connection::Connection as _;
 use x11rb::errors::{ConnectError, ReplyError};
 use x11rb::protocol::xproto::Window;
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
+use crate::desktop::reach::Reach;
 use crate::session::RunningDesktop;
 
 /// The one protocol X servers use on this machine.
@@ -62,16 +61,20 @@ pub enum XError {
 /// # Errors
 /// No server, or no way in.
 pub fn connect(desktop: &RunningDesktop) -> Result<(RustConnection, Window), XError> {
-    connect_to(desktop.display, &desktop.cookie)
+    connect_to(desktop.display, &*desktop.reach, &desktop.cookie)
 }
 
-/// As [`connect`], by the display's number and its cookie.
+/// As [`connect`], by the display's number, the way to it, and its cookie.
 ///
 /// # Errors
 /// As there.
-pub fn connect_to(display: u16, cookie: &[u8]) -> Result<(RustConnection, Window), XError> {
+pub fn connect_to(
+    display: u16,
+    reach: &dyn Reach,
+    cookie: &[u8],
+) -> Result<(RustConnection, Window), XError> {
     let socket = |source| XError::Socket { display, source };
-    let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{display}")).map_err(socket)?;
+    let stream = reach.connect().map_err(socket)?;
     let (stream, _) = DefaultStream::from_unix_stream(stream).map_err(socket)?;
     let cookie = cookie.to_vec();
     let protocol = if cookie.is_empty() { Vec::new() } else { COOKIE.to_vec() };

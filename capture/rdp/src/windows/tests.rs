@@ -174,6 +174,7 @@ fn a_desktop_that_ends_ends_the_watch_and_titles_that_race_are_told_in_time() {
         WindowWatcher::start(
             &RunningDesktop {
                 display: 65_535,
+                reach: Arc::new(crate::desktop::reach::Local::display(65_535)),
                 cookie: Default::default(),
                 name: String::new(),
                 width: 1,

@@ -14,6 +14,7 @@ use lucid_capture::screen::Access;
 use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, probe_encoders};
 use lucid_evidence::SessionId;
 use lucid_rdp::controller::ClientId;
+use lucid_rdp::desktop::reach::Local;
 use lucid_rdp::event::EventKind;
 use lucid_rdp::monitor::Counters;
 use lucid_rdp::policy::{Capability, Policy};
@@ -250,6 +251,10 @@ impl Stage {
         let gate = Arc::new(Gate {
             desktop: RunningDesktop {
                 display: desktop.number,
+                reach: Arc::new(Local {
+                    files: Some(files.clone()),
+                    ..Local::display(desktop.number)
+                }),
                 cookie: Zeroizing::new(desktop.cookie.clone()),
                 name: "bench".into(),
                 width,

@@ -19,7 +19,7 @@ require lucid-crates.inc
 DEPENDS = "gstreamer1.0 gstreamer1.0-plugins-base"
 
 # The same programs as in the Debian package: scripts/install.
-LUCID_CRATES = "lucid lucid-pay tron-node lucid-fleet"
+LUCID_CRATES = "lucid lucid-desktop lucid-pay tron-node lucid-fleet"
 CARGO_BUILD_FLAGS += "${@' '.join('-p ' + name for name in d.getVar('LUCID_CRATES').split())}"
 
 do_configure:append() {
@@ -77,7 +77,7 @@ FILES:${PN} += " \
     ${nonarch_libdir}/tmpfiles.d \
     ${nonarch_libdir}/udev \
 "
-CONFFILES:${PN} = "${sysconfdir}/lucid/lucid.toml"
+CONFFILES:${PN} = "${sysconfdir}/lucid/lucid.toml ${sysconfdir}/lucid/desktops.toml"
 
 RDEPENDS:${PN} = " \
     gstreamer1.0-plugins-base-meta \

@@ -92,10 +92,7 @@ impl Selection {
         }
         let (orders, waiting) = sync_channel(MAX_QUEUED);
         let (news, told) = mpsc::channel(MAX_QUEUED);
-        let store = desktop.files.as_deref().and_then(|path| {
-            let store = Store::open(path);
-            store.inspect_err(|error| tracing::warn!(%error, "no directory of files")).ok()
-        });
+        let store = desktop.files.clone().map(|path| Store::new(desktop.reach.clone(), path));
         let (server, root) = xconnection::connect(desktop)?;
         let what = "share its clipboard";
         let mut worker = Worker::new(server, root, waiting, news, woken, store)

@@ -1,27 +1,28 @@
 //! The directory of a desktop's files: what comes in is put there, what goes out lies below it.
 //!
 //! The desktop's own programs write there too, so nothing in it is believed: each file is opened
-//! beneath the directory without following links, and only plain files with one name are read.
+//! beneath the directory without following links ([`Reach`]), and only plain files with one name
+//! are read.
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use blake3::Hasher;
 use lucid_evidence::Hash;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 
+use crate::desktop::reach::Reach;
 use crate::policy::is_plain_name;
 
 /// Most names tried for a file whose own name is taken.
 const MAX_NAMES: u32 = 1000;
 
-/// The directory, held open.
+/// The directory.
 #[derive(Debug)]
 pub struct Store {
-    directory: OwnedFd,
+    reach: Arc<dyn Reach>,
     path: PathBuf,
 }
 
@@ -52,7 +53,7 @@ pub struct Received {
 /// A file that comes in. Unless it is finished, it is removed again when dropped.
 #[derive(Debug)]
 pub struct Incoming {
-    directory: OwnedFd,
+    reach: Arc<dyn Reach>,
     path: PathBuf,
     name: String,
     file: File,
@@ -62,23 +63,9 @@ pub struct Incoming {
 }
 
 impl Store {
-    /// Opens the directory.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Store { directory, path: path.to_owned() })
-    }
-
-    fn beneath(&self, relative: &Path) -> io::Result<File> {
-        // Not blocking: a pipe of that name must not hold us.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let file = rustix::fs::openat2(&self.directory, relative, flags, Mode::empty(), resolve)?;
-        Ok(File::from(file))
+    /// The directory that the desktop's programs call `path`.
+    pub fn new(reach: Arc<dyn Reach>, path: PathBuf) -> Self {
+        Store { reach, path }
     }
 
     /// Looks at a file a program of the desktop named. None for what lies elsewhere, is no plain
@@ -86,7 +73,7 @@ impl Store {
     pub fn outgoing(&self, path: &Path) -> Option<Outgoing> {
         let relative = path.strip_prefix(&self.path).ok()?.to_owned();
         let name = relative.file_name()?.to_str()?.to_owned();
-        let meta = self.beneath(&relative).ok()?.metadata().ok()?;
+        let meta = self.reach.open_file(&relative).ok()?.metadata().ok()?;
         let plain = meta.is_file() && meta.nlink() == 1 && is_plain_name(&name);
         let identity = (meta.dev(), meta.ino());
         plain.then_some(Outgoing { relative, name, bytes: meta.len(), identity })
@@ -97,7 +84,7 @@ impl Store {
     /// # Errors
     /// When it is gone or another.
     pub fn read(&self, file: &Outgoing, position: u64, length: usize) -> io::Result<Vec<u8>> {
-        let open = self.beneath(&file.relative)?;
+        let open = self.reach.open_file(&file.relative)?;
         let meta = open.metadata()?;
         if (meta.dev(), meta.ino()) != file.identity || meta.nlink() != 1 {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has its name"));
@@ -133,24 +120,20 @@ impl Store {
                 1 => name.to_owned(),
                 number => format!("{stem} ({number}){extension}"),
             };
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let mode = Mode::from_raw_mode(0o664);
-            match rustix::fs::openat2(&self.directory, &name, flags, mode, resolve) {
+            match self.reach.create_file(&name) {
                 Ok(file) => {
                     return Ok(Incoming {
-                        directory: self.directory.try_clone()?,
+                        reach: self.reach.clone(),
                         path: self.path.join(&name),
                         name,
-                        file: file.into(),
+                        file,
                         bytes: 0,
                         hasher: Hasher::new(),
                         finished: false,
                     });
                 }
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "a thousand files have such a name"))
@@ -185,19 +168,28 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.finished {
-            let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+            let _ = self.reach.remove_file(&self.name);
         }
     }
 }
 
+/// A directory of this process's own.
+#[cfg(test)]
+pub fn local(path: &Path) -> Store {
+    use crate::desktop::reach::Local;
+    let reach = Local { files: Some(path.to_owned()), ..Local::display(0) };
+    Store::new(Arc::new(reach), path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::local as store;
     use super::*;
 
     #[test]
     fn what_comes_in_is_whole_or_not_there_and_replaces_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = store(directory.path());
         std::fs::write(directory.path().join("a.txt"), "mine").unwrap();
         let mut file = store.incoming("a.txt").unwrap();
         file.append(b"one ").unwrap();
@@ -229,7 +221,7 @@ mod tests {
         std::fs::hard_link(at("twice"), at("thrice")).unwrap();
         std::os::unix::fs::symlink(outside.path().join("secret"), at("link")).unwrap();
         std::os::unix::fs::symlink(outside.path(), at("sublink")).unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = store(directory.path());
         let file = store.outgoing(&at("sub/a.txt")).unwrap();
         assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 10));
         assert_eq!(store.read(&file, 4, 3).unwrap(), b"456");

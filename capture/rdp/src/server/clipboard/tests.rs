@@ -9,7 +9,7 @@ use ironrdp_cliprdr::pdu::{
 use lucid_evidence::Hash;
 
 use super::selection::{Content, Found, Missing};
-use super::store::{Outgoing, Received, Store};
+use super::store::{self, Outgoing, Received};
 use super::*;
 use crate::policy::FileRule;
 
@@ -346,7 +346,7 @@ fn outgoing() -> (tempfile::TempDir, Outgoing) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.txt");
     std::fs::write(&path, "0123456789").unwrap();
-    let file = Store::open(directory.path()).unwrap().outgoing(&path).unwrap();
+    let file = store::local(directory.path()).outgoing(&path).unwrap();
     (directory, file)
 }
 

@@ -54,10 +54,17 @@ impl Launcher {
     /// Systemd where it runs the machine, with control groups of version 2, and the daemon may tell
     /// it what to do; else [`Launcher::Direct`].
     pub fn detect() -> Self {
-        let root = rustix::process::geteuid().is_root();
+        match rustix::process::geteuid().is_root() {
+            true => Launcher::of_root(),
+            false => Launcher::Direct,
+        }
+    }
+
+    /// What it is for a process that is root.
+    pub fn of_root() -> Self {
         let unified = Path::new(CGROUPS).join("cgroup.controllers").exists();
         let systemd = Path::new(SYSTEMD_RUNS).is_dir();
-        match root && unified && systemd && found("systemd-run").is_some() {
+        match unified && systemd && found("systemd-run").is_some() {
             true => Launcher::Systemd,
             false => Launcher::Direct,
         }

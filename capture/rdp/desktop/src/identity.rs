@@ -147,6 +147,11 @@ impl RunAs {
     }
 }
 
+/// The numbers of a user in the text of `/etc/passwd`; never root's.
+pub fn named(passwd: &str, name: &str) -> Option<Ids> {
+    find(passwd, name).map(|(ids, _)| ids).filter(|ids| ids.uid != 0)
+}
+
 fn find(passwd: &str, name: &str) -> Option<(Ids, Option<PathBuf>)> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

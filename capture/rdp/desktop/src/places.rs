@@ -171,7 +171,7 @@ fn reachable(path: &Path, ids: Ids) -> Result<(), PlaceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desktop::identity::RunAs;
+    use crate::identity::RunAs;
 
     #[test]
     fn a_closed_directory_on_the_way_and_another_users_home_are_named() {
