@@ -187,7 +187,14 @@ impl Projection {
         };
         let time_ms = u64::try_from(frame.time_ns / 1_000_000).unwrap_or_default();
         let picture = Picture { size: frame.size, time_ms, h264: &h264 };
-        let message = self.video.lock().show(picture)?;
+        let mut graphics = self.video.lock();
+        // Looked at under the lock: what is laid out from here on for another activation would be
+        // thrown away, and the thread that comes after must not take it for laid out.
+        if !self.is_wanted(generation) {
+            return Ok(false);
+        }
+        let message = graphics.show(picture)?;
+        drop(graphics);
         let mut bytes = Vec::with_capacity(message.len() + message.len() / 32 + 64);
         for fragment in dynamic::fragments(Dynamic::Graphics, &message)? {
             let said = self.carrier.append(&mut bytes, &fragment);
