@@ -209,6 +209,8 @@ impl Session {
 
     fn connection(&self, change: Connection, user: &str, peer: &str, reason: &str) {
         let (user, peer, reason) = (user.to_owned(), peer.to_owned(), reason.to_owned());
+        let what = change.as_str();
+        tracing::info!(session = %self.id, what, user, peer, reason, "a desktop's connection");
         self.note(EventKind::Connection { change, user, peer, reason });
     }
 

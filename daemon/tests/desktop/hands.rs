@@ -40,10 +40,12 @@ fn a_session_is_watched_taken_over_given_away_and_ended() {
     second.type_line("touch by-olga");
     office.make("by-anna-again");
     assert!(!office.file("by-olga").exists());
+    let came_and_went = || office.events(id, "connection");
+    assert_eq!(observers(&office.get(&connection)), 1, "{:?}", came_and_went());
     // One more than the policy allows, and the secret of one who is in.
     office.is_refused(&invite("otto"));
     office.is_refused(&invited);
-    assert_eq!(observers(&office.get(&connection)), 1);
+    assert_eq!(observers(&office.get(&connection)), 1, "{:?}", came_and_went());
     drop(watching);
     office.wait(&connection, |one| observers(one) == 0);
 

@@ -240,7 +240,12 @@ impl Office {
     pub fn is_refused(&self, credential: &Value) {
         let before = self.get("/connections");
         let mut refused = self.connect(credential);
-        assert!(!refused.0.wait().unwrap().success());
+        let mut left = None;
+        until("a client without the right is sent away", || {
+            left = refused.0.try_wait().unwrap();
+            left.is_some()
+        });
+        assert!(!left.unwrap().success());
         let ids = |list: &Value| {
             let items = list["items"].as_array().unwrap().iter();
             items.map(|one| one["id"].clone()).collect::<Vec<_>>()
