@@ -120,7 +120,7 @@ impl Running {
     /// of two that start at the same moment and choose the same, the one that comes second ends.
     ///
     /// # Errors
-    /// As there, after [`STARTS_MAX`] starts.
+    /// As there, when the last start fails.
     pub fn start_patiently(setup: &Setup, owner: &Arc<dyn Owner>) -> Result<Self, StartError> {
         let mut left = STARTS_MAX;
         loop {
