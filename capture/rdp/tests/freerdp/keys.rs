@@ -1,6 +1,7 @@
 //! What is kept of what is typed, and what the worker is told on the desktop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lucid_rdp::event::EventKind;
 use lucid_rdp::policy::{Capability, KeyRecording, Policy};
@@ -59,10 +60,14 @@ fn the_worker_is_told_on_the_desktop_what_is_denied_and_granted() {
         stage.press(&["type", "x"]);
         stage.read_screen().contains("Not allowed in this session: keyboard")
     });
-    let mut policy = Policy::default();
-    policy.grant(Capability::Keyboard);
-    stage.gate.policy.send(Arc::new(policy)).unwrap();
+    let mut granted = Policy::default();
+    granted.grant(Capability::Keyboard);
+    // What is told goes by in seconds, and reading may take longer: it is told again.
     until("the grant is read", || {
+        for policy in [Policy::default(), granted.clone()] {
+            stage.gate.policy.send(Arc::new(policy)).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+        }
         stage.read_screen().contains("Granted for this session: keyboard")
     });
 }
