@@ -46,8 +46,11 @@ build: web ## Build the release binaries: lucid, lucid-pay and its sandbox
 	@scripts/deps build
 	$(CARGO) build --locked --release -p lucid -p lucid-desktop -p lucid-fleet -p lucid-pay -p tron-node
 
-# The page is embedded in the binary, so it is built first.
-web: ## Build the web page
+# The page is embedded in the binary, so it is built first, and only when something of it changed:
+# else every build of the binary would begin anew.
+web: $(WEB)/dist/index.html ## Build the web page
+
+$(WEB)/dist/index.html: $(shell find $(WEB)/src $(WEB)/public $(WEB)/scripts $(WEB)/*.* -type f 2>/dev/null)
 	@scripts/deps web
 	@scripts/web install
 	npm --prefix $(WEB) run build
