@@ -40,13 +40,17 @@ pub enum Scene {
 impl Scene {
     /// The session's script.
     pub fn script(self, video: &Path) -> String {
-        let red =
-            "xterm -fullscreen -bg '#ff0000' -fg '#ff0000' -cr '#ff0000' -b 0 +sb -e sleep 9999";
+        // No window manager runs, so windows say their size themselves: characters of 6 x 13
+        // pixels, more of them than the screen has, or just as many.
+        let red = "xterm -fn 6x13 -geometry 200x60+0+0 -bg '#ff0000' -fg '#ff0000' \
+                   -cr '#ff0000' -b 0 +sb -e sleep 9999";
         let lines = "i=0; while :; do i=$((i+1)); echo $i of the lines that scroll by, \
                      $((i*7919%104729)) and $((i*31%997)) and $((i*i%10007)); sleep 0.04; done";
         match self {
             Scene::Still => format!("exec {red}"),
-            Scene::Scroll => format!("exec xterm -fullscreen +sb -e sh -c '{lines}'"),
+            Scene::Scroll => {
+                format!("exec xterm -fn 6x13 -geometry 170x49+0+0 -b 0 +sb -e sh -c '{lines}'")
+            }
             Scene::Video => {
                 let video = video.display();
                 let play = "videoconvert ! ximagesink";

@@ -2,7 +2,7 @@
 
 use lucid_rdp::desktop::processes::parse_stat;
 
-/// Names of the programs that serve; what else runs is the desktop's.
+/// How the names of the programs that serve begin; what else runs is the desktop's.
 const SERVERS: [&str; 7] =
     ["beside_xrdp", "Xvfb", "Xorg", "xrdp", "xrdp-sesman", "xrdp-chansrv", "xrdp-sesexec"];
 
@@ -32,7 +32,7 @@ impl Tree {
                 }
             }
         }
-        let serves = |name: &str| SERVERS.iter().any(|server| server.starts_with(name));
+        let serves = |name: &str| SERVERS.iter().any(|server| name.starts_with(server));
         Tree(
             all.into_iter()
                 .filter(|(one, name)| members.contains(&one.pid) && serves(name))

@@ -1,6 +1,6 @@
 //! xrdp's side: Debian's configuration, but for the port, the certificate and the script.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,6 +32,12 @@ fn run(program: &str, args: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Whether somebody listens; the session manager may have chosen IPv6 alone.
+fn listens(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        || TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok()
+}
+
 impl Xrdp {
     /// Makes the user.
     ///
@@ -46,7 +52,7 @@ impl Xrdp {
                 return Err(format!("{program} is missing (Debian: xrdp xorgxrdp)"));
             }
         }
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, SESMAN_PORT)).is_err() {
+        if listens(SESMAN_PORT) {
             return Err(format!("port {SESMAN_PORT} is taken; stop the xrdp that runs"));
         }
         let home = dir.join("xrdp-home");
@@ -121,7 +127,7 @@ impl Contender for Xrdp {
         let xrdp = start("/usr/sbin/xrdp", &["-n", "-c", &ini, "-p", &port]);
         self.running = vec![sesman, xrdp];
         for port in [SESMAN_PORT, self.port] {
-            Self::until("xrdp listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+            Self::until("xrdp listens", || listens(port));
         }
         (self.port, USER.to_owned(), self.password.clone())
     }

@@ -25,6 +25,7 @@ pub mod message;
 pub mod notice;
 mod outgoing;
 pub mod picture;
+pub mod remotefx;
 mod roundtrip;
 mod screen;
 mod sharing;

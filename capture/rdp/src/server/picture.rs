@@ -1,9 +1,10 @@
 //! From pixels to updates a client can take: RemoteFX, plain surface bits, or bitmap updates.
 
+use std::ops::Range;
+
 use ironrdp_core::{Encode, EncodeError, WriteCursor, encode_vec};
 use ironrdp_graphics::color_conversion::to_64x64_ycbcr_tile;
 use ironrdp_graphics::image_processing::PixelFormat;
-use ironrdp_graphics::rfx_encode_component;
 use ironrdp_pdu::bitmap::{BitmapData, BitmapUpdateData, Compression};
 use ironrdp_pdu::codecs::rfx::{
     Block, ChannelsPdu, CodecChannel, CodecVersionsPdu, ContextPdu, EntropyAlgorithm,
@@ -16,11 +17,10 @@ use ironrdp_pdu::surface_commands::{ExtendedBitmapDataPdu, SurfaceBitsPdu, Surfa
 
 use super::capabilities::{Accepted, Coding};
 use super::fastpath;
+use super::remotefx::{ComponentCoder, Plane, SAMPLES};
 
 /// Edge of a RemoteFX tile, pixels.
 const TILE: u16 = 64;
-/// Room for one component of a tile: twice its coefficients, which no entropy code exceeds by much.
-const COMPONENT_BYTES: usize = 4096 * 4;
 /// Most pixels of one bitmap update; with its headers it fits the 16 bits of its length.
 const BITMAP_PIXELS: usize = 16_000;
 /// Most headers around the pixels of a surface command, bytes.
@@ -84,18 +84,27 @@ pub struct Encoder {
     accepted: Accepted,
     /// Size to be told before the first tiles.
     untold: Option<(u16, u16)>,
+    tiles: TileCoder,
 }
 
+/// A tile, and where its components lie among the coded bytes.
 struct Coded {
     x: u16,
     y: u16,
-    components: [Vec<u8>; 3],
+    components: [Range<usize>; 3],
+}
+
+/// Codes tiles; keeps room between them.
+#[derive(Debug)]
+struct TileCoder {
+    planes: Box<[Plane; 3]>,
+    components: ComponentCoder,
 }
 
 impl Encoder {
     /// For a client that sees a desktop of this size.
     pub fn new(accepted: Accepted, width: u16, height: u16) -> Self {
-        Encoder { accepted, untold: Some((width, height)) }
+        Encoder { accepted, untold: Some((width, height)), tiles: TileCoder::default() }
     }
 
     /// Appends the updates that bring `parts` of `pixels` to the client.
@@ -148,10 +157,11 @@ impl Encoder {
         entropy: EntropyAlgorithm,
     ) -> Result<Vec<u8>, PictureError> {
         let quant = Quant::default();
-        let mut coded = Vec::new();
+        let (mut coded, mut bytes) = (Vec::new(), Vec::new());
         for y in (0..part.height).step_by(usize::from(TILE)) {
             for x in (0..part.width).step_by(usize::from(TILE)) {
-                let components = tile(pixels, part, (x, y), &quant, entropy)?;
+                let components =
+                    self.tiles.append(&mut bytes, pixels, part, (x, y), &quant, entropy)?;
                 coded.push(Coded { x: x / TILE, y: y / TILE, components });
             }
         }
@@ -161,9 +171,9 @@ impl Encoder {
             cr_quant_index: 0,
             x: one.x,
             y: one.y,
-            y_data: &one.components[0],
-            cb_data: &one.components[1],
-            cr_data: &one.components[2],
+            y_data: &bytes[one.components[0].clone()],
+            cb_data: &bytes[one.components[1].clone()],
+            cr_data: &bytes[one.components[2].clone()],
         });
         let mut blocks = Vec::new();
         if let Some((width, height)) = self.untold.take() {
@@ -223,33 +233,44 @@ fn strips(part: Part, bytes: usize, rows: u16) -> impl Iterator<Item = Part> {
     })
 }
 
-fn tile(
-    pixels: Pixels<'_>,
-    part: Part,
-    (x, y): (u16, u16),
-    quant: &Quant,
-    entropy: EntropyAlgorithm,
-) -> Result<[Vec<u8>; 3], PictureError> {
-    let at = (part.x + x, part.y + y);
-    let wrong = |detail: String| PictureError::Tile { x: at.0, y: at.1, detail };
-    let width = u32::from((part.width - x).min(TILE));
-    let height = u32::from((part.height - y).min(TILE));
-    let from = usize::from(at.1) * pixels.stride + usize::from(at.0) * 4;
-    let input = pixels.bytes.get(from..).ok_or_else(|| wrong("it lies outside".into()))?;
-    let stride = u32::try_from(pixels.stride).map_err(|e| wrong(e.to_string()))?;
-    let mut planes = [[0i16; 4096], [0i16; 4096], [0i16; 4096]];
-    let [luma, blue, red] = &mut planes;
-    to_64x64_ycbcr_tile(input, width, height, stride, PixelFormat::BgrX32, luma, blue, red)
-        .map_err(|e| wrong(e.to_string()))?;
-    let mut components = [Vec::new(), Vec::new(), Vec::new()];
-    for (plane, component) in planes.iter_mut().zip(&mut components) {
-        let mut data = vec![0; COMPONENT_BYTES];
-        let length = rfx_encode_component(plane, &mut data, quant, entropy)
-            .map_err(|e| wrong(e.to_string()))?;
-        data.truncate(length);
-        *component = data;
+impl Default for TileCoder {
+    fn default() -> Self {
+        let planes = Box::new([[0; SAMPLES]; 3]);
+        TileCoder { planes, components: ComponentCoder::default() }
     }
-    Ok(components)
+}
+
+impl TileCoder {
+    /// Appends the tile of a part that begins at `x`, `y` of it; where its components lie.
+    fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        pixels: Pixels<'_>,
+        part: Part,
+        (x, y): (u16, u16),
+        quant: &Quant,
+        entropy: EntropyAlgorithm,
+    ) -> Result<[Range<usize>; 3], PictureError> {
+        let at = (part.x + x, part.y + y);
+        let wrong = |detail: String| PictureError::Tile { x: at.0, y: at.1, detail };
+        let width = u32::from((part.width - x).min(TILE));
+        let height = u32::from((part.height - y).min(TILE));
+        let from = usize::from(at.1) * pixels.stride + usize::from(at.0) * 4;
+        let input = pixels.bytes.get(from..).ok_or_else(|| wrong("it lies outside".into()))?;
+        let stride = u32::try_from(pixels.stride).map_err(|e| wrong(e.to_string()))?;
+        if width < u32::from(TILE) || height < u32::from(TILE) {
+            // What lies beyond the part must not be what an earlier tile had there.
+            self.planes.as_flattened_mut().fill(0);
+        }
+        let [luma, blue, red] = &mut *self.planes;
+        to_64x64_ycbcr_tile(input, width, height, stride, PixelFormat::BgrX32, luma, blue, red)
+            .map_err(|e| wrong(e.to_string()))?;
+        Ok([luma, blue, red].map(|plane| {
+            let from = out.len();
+            self.components.append(plane, quant, entropy, out);
+            from..out.len()
+        }))
+    }
 }
 
 /// The rows of a part, first row last: plain bitmaps stand on their heads.
