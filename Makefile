@@ -88,13 +88,14 @@ fuzz: ## Feed every decoder hostile bytes, FUZZ_SECONDS each
 	@scripts/deps fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
 
-bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler and tronweb
+bench: ## Measure beside restic, borg, b3sum, gst-launch, a bare handler, tronweb and xrdp
 	@scripts/deps bench
 	$(CARGO) bench --locked -p lucid-tests --bench store --bench verify
 	$(CARGO) bench --locked -p lucid --bench api --bench streams
 	$(CARGO) run --locked --release -p lucid-capture --example passthrough_cost
 	$(CARGO) test --locked --release -p lucid-pay --test journal_speed -- --nocapture
 	NODE_PATH=$(CARGO_TARGET_DIR)/tools/node_modules $(CARGO) bench --locked -p lucid-pay --bench signing
+	$(CARGO) bench --locked -p lucid-rdp --bench beside_xrdp
 
 install: build ## Install under $(DESTDIR)$(PREFIX), units of systemd included
 	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install install $(CARGO_TARGET_DIR)/release
