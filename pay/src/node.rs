@@ -101,12 +101,14 @@ pub trait TronNode {
         token: Address,
     ) -> impl Future<Output = Result<Usdt, NodeError>> + Send;
     /// What a contract's call may cost at most, sun, with a margin; `Err` inside when it would
-    /// revert.
+    /// revert, or when the account cannot pay for it and for `before` others like it that are
+    /// signed and in no block yet.
     fn fee_limit(
         &self,
         from: Address,
         contract: Address,
         data: &[u8],
+        before: u64,
     ) -> impl Future<Output = Result<Result<u64, String>, NodeError>> + Send;
     /// Sends the signed bytes (`broadcasthex`).
     fn broadcast(&self, signed: &[u8]) -> impl Future<Output = Result<Answer, NodeError>> + Send;

@@ -136,7 +136,7 @@ pub async fn token_call(
 ) -> Result<(TriggerSmartContract, Sun), ProposeError> {
     let asked = &data;
     let limit =
-        nodes.read(|node: HttpNode| async move { node.fee_limit(owner, token, asked).await });
+        nodes.read(|node: HttpNode| async move { node.fee_limit(owner, token, asked, 0).await });
     let limit = Sun::from_units(limit.await?.map_err(ProposeError::Fails)?)?;
     let contract = TriggerSmartContract {
         owner_address: owner.to_bytes().to_vec(),

@@ -8,6 +8,7 @@
 //! Prices, energy and parameters are always the node's answer, never a constant here.
 
 pub mod answers;
+pub mod cover;
 pub mod endpoint;
 pub mod health;
 mod http;

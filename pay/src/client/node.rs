@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::answers::{
     self, Account, Executed, Loan, Parameters, Resource, Resources, Seen, SignWeight,
 };
+use super::cover;
 use super::endpoint::{Endpoint, Network};
 use super::health::{Gate, Health, Outcome};
 use super::http::{AskError, Transport};
@@ -276,6 +277,42 @@ impl HttpNode {
         }
     }
 
+    /// Why an account cannot pay for a call of so much energy, and for `before` others like it. A
+    /// call that runs out of energy fails on the chain and burns what was there.
+    ///
+    /// # Errors
+    /// When the node does not answer, or with something else.
+    pub async fn unpaid(
+        &self,
+        from: Address,
+        contract: Address,
+        data: &[u8],
+        energy: u64,
+        before: u64,
+    ) -> Result<Option<String>, NodeError> {
+        let parameters = self.parameters().await?;
+        let size = cover::bandwidth(from, contract, data)
+            .map_err(|error| NodeError::Refused(error.to_string()))?;
+        let account = self.account(from, false).await?;
+        let held = account.map_or(Sun::ZERO, |account| account.balance);
+        let count = before.saturating_add(1);
+        let burned = |has: &Resources| cover::burned(count, energy, size, has, &parameters);
+        if burned(&Resources::default()) <= held {
+            return Ok(None); // also without any stake
+        }
+        let needed = burned(&self.resources(from).await?);
+        Ok((needed > held).then(|| {
+            let others = match before {
+                0 => String::new(),
+                before => format!(" (with {before} that no block holds yet)"),
+            };
+            format!(
+                "account {from} holds {held} TRX, and {needed} TRX would be burned for energy and \
+                 bandwidth{others}; send it TRX, or stake for energy"
+            )
+        }))
+    }
+
     /// What a transaction did, and what it cost; `None` while no block (no final block) holds it.
     ///
     /// # Errors
@@ -437,12 +474,16 @@ impl TronNode for HttpNode {
         from: Address,
         contract: Address,
         data: &[u8],
+        before: u64,
     ) -> Result<Result<u64, String>, NodeError> {
         let seen = match self.constant(from, contract, data, false).await? {
             Ok(Seen { reverted: Some(why), .. }) | Err(why) => return Ok(Err(why)),
             Ok(seen) => seen,
         };
         let parameters = self.parameters().await?;
+        if let Some(why) = self.unpaid(from, contract, data, seen.energy, before).await? {
+            return Ok(Err(why));
+        }
         let wanted = u128::from(seen.energy)
             * u128::from(parameters.energy_price.units())
             * u128::from(FEE_MARGIN_PERCENT);

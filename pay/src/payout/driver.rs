@@ -226,8 +226,11 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
 
     async fn sign(&self, mut order: Order) -> Event {
         let mut cause = "no node is configured".to_owned();
+        let live = self.engine.book.live.values();
+        let before = live.filter(|live| live.seen.is_none()).count();
+        let before = u64::try_from(before).unwrap_or(u64::MAX);
         for node in &self.nodes {
-            match node.fee_limit(order.from, order.contract, &order.call).await {
+            match node.fee_limit(order.from, order.contract, &order.call, before).await {
                 Ok(Ok(fee_limit)) => {
                     order.fee_limit = fee_limit;
                     return match self.wallet.sign(&order) {

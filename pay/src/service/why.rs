@@ -106,6 +106,8 @@ fn waiting(
         ("Further rewards of the same payee.", None)
     } else if cause.contains("clock") {
         ("The operator, who sets the clock or names synced nodes.", None)
+    } else if cause.contains("would be burned") {
+        ("Whoever sends the paying wallet TRX, or stakes for energy.", None)
     } else if cause.contains("are needed") {
         ("Whoever fills the paying wallet.", None)
     } else if cause.contains("may not be paid") {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod disk;
 mod elsewhere;
 mod nodes;

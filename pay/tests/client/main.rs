@@ -78,12 +78,23 @@ async fn what_the_chain_has_is_read_from_the_node() {
     // 130,285 energy at 100 sun, and 30 % more.
     let amount = Usdt::whole(5);
     let pay = |amount: Usdt| abi::transfer(&other, amount.units());
-    let limit = node.fee_limit(rich, sim.token(), &pay(amount)).await.unwrap();
+    let limit = node.fee_limit(rich, sim.token(), &pay(amount), 0).await.unwrap();
     assert_eq!(limit, Ok(16_937_050));
-    let over = node.fee_limit(rich, sim.token(), &pay(Usdt::whole(71))).await.unwrap();
+    let over = node.fee_limit(rich, sim.token(), &pay(Usdt::whole(71)), 0).await.unwrap();
     assert!(over.unwrap_err().contains("REVERT"));
-    let nothing = node.fee_limit(rich, rich, &pay(amount)).await.unwrap().unwrap_err();
+    let nothing = node.fee_limit(rich, rich, &pay(amount), 0).await.unwrap().unwrap_err();
     assert!(nothing.contains("not exist"), "{nothing}");
+    // 13,028,500 sun each for energy; the first has its bandwidth free, the others burn for it.
+    let unpaid = async |before| node.fee_limit(rich, sim.token(), &pay(amount), before).await;
+    assert_eq!(unpaid(36).await.unwrap(), Ok(16_937_050));
+    let why = unpaid(37).await.unwrap().unwrap_err();
+    assert!(why.contains("holds 500 TRX") && why.contains("with 37 that no block"), "{why}");
+    sim.fund(other, 13_028_499, 70_000_000).await;
+    let poor = node.fee_limit(other, sim.token(), &abi::transfer(&rich, 5_000_000), 0).await;
+    assert!(poor.unwrap().is_ok(), "a holder of USDT costs less");
+    let new = abi::transfer(&key(3).address(), 5_000_000);
+    let why = node.fee_limit(other, sim.token(), &new, 0).await.unwrap().unwrap_err();
+    assert!(why.contains("holds 13.028499 TRX, and 13.0285 TRX would be burned"), "{why}");
     assert_eq!(node.receipt(TxId([7; 32])).await.unwrap(), None);
 }
 

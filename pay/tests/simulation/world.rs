@@ -379,6 +379,7 @@ impl TronNode for Node {
         _: Address,
         _: Address,
         call: &[u8],
+        _: u64,
     ) -> Result<Result<u64, String>, NodeError> {
         let blocked = call == abi::transfer(&BLOCKED, 1_900_000);
         self.call(|world, _| {
