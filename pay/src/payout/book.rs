@@ -317,7 +317,7 @@ impl Book {
                 let Some(live) = self.live.remove(&txid) else { return self.stakes.apply(entry) };
                 self.last_block = self.last_block.max(block);
                 self.burn(&live.attempt.shares, burned_sun, used);
-                self.unspend(&live);
+                self.unspend(&live, moved);
                 for share in &live.attempt.shares {
                     if let Some(payout) = self.payouts.get_mut(&share.payout) {
                         payout.moved = moved;
@@ -327,7 +327,7 @@ impl Book {
             }
             Record::Expired { txid, block, .. } => {
                 let Some(live) = self.live.remove(&txid) else { return self.stakes.apply(entry) };
-                self.unspend(&live);
+                self.unspend(&live, Usdt::ZERO);
                 let cause = format!("no block took it in time; block {block} proves it");
                 self.enter(&live.attempt.shares, State::Expired, at, cause);
                 for share in &live.attempt.shares {
@@ -355,9 +355,10 @@ impl Book {
         }
     }
 
-    fn unspend(&mut self, live: &Live) {
+    /// What did not go out counts no more towards the limits of its day.
+    fn unspend(&mut self, live: &Live, moved: Usdt) {
         if let Some(spent) = self.spent.get_mut(&(live.at / DAY, live.attempt.to)) {
-            *spent = spent.saturating_sub(live.attempt.net);
+            *spent = spent.saturating_sub(live.attempt.net).saturating_add(moved);
         }
     }
 }

@@ -5,10 +5,10 @@ use super::engine::Engine;
 use super::event::{Effect, Event, Refusal, View};
 use super::kyc::Approval;
 use super::policy::Policy;
-use super::record::Entry;
+use super::record::{Entry, Record};
 use super::rules::Strict;
-use super::types::{Address, Credits, Millis, PayoutId, Request, Route, Usdt};
-use super::wallet::Order;
+use super::types::{Address, Credits, Millis, PayoutId, Request, Route, TxId, Usdt};
+use super::wallet::{Order, Signed};
 use crate::node::Block;
 use ed25519_dalek::{Signer, SigningKey};
 use std::collections::BTreeSet;
@@ -198,4 +198,31 @@ fn the_gated_route_waits_for_the_compliance_key() {
     assert!(run(&mut engine, view(9_000_000), NOW).unwrap().is_some());
     assert!(run(&mut engine, view(9_000_000), NOW + 1_000).unwrap().is_none());
     held(&engine, &id, "has expired");
+}
+
+#[test]
+fn what_a_failed_transfer_moved_all_the_same_counts_towards_the_day() {
+    let mut engine = engine();
+    let id = ask(&mut engine, request(5_000_000)).unwrap();
+    let mut pay = |moved: u64, number: u8| {
+        let order = run(&mut engine, view(90_000_000), NOW).unwrap().unwrap();
+        let signed = Signed { txid: TxId([number; 32]), bytes: vec![number] };
+        run(&mut engine, Event::Signed { order, signed }, NOW).unwrap();
+        let failed = Record::Failed {
+            txid: TxId([number; 32]),
+            block: 4,
+            burned_sun: 0,
+            moved: usdt(moved),
+            cause: "it failed".into(),
+            used: None,
+        };
+        engine.book.apply(Entry { at: NOW, record: failed });
+        let spent = engine.book.spent_on(NOW / 86_400_000).units();
+        // Only what moved nothing is tried again.
+        let retried = run(&mut engine, Event::Retry { payout: id, by: "bob".into() }, NOW);
+        assert_eq!(retried.is_ok(), moved == 0);
+        spent
+    };
+    assert_eq!(pay(0, 1), 0);
+    assert_eq!(pay(4_000_000, 2), 4_000_000);
 }
