@@ -255,10 +255,12 @@ impl Reward {
                 (self.payout, self.waits) = (Some(payout.id), None);
                 true
             }
-            // It was not recorded, so the next one may be worded anew, with another payee.
             Err(ClientError::Refused(problem)) if (400..500).contains(&problem.status) => {
                 self.waits = Some(format!("lucid-pay refuses it: {}", problem.detail));
-                if problem.status != 429 {
+                // What it refuses for its words it never recorded, so the next one may be worded
+                // anew, with another payee. A refusal of who asks, or how often, says nothing of
+                // an earlier one whose answer was lost.
+                if problem.status == 422 {
                     self.request = None;
                 }
                 true

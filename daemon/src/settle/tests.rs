@@ -65,6 +65,8 @@ enum Answer {
     /// Takes it, and the word that it did is lost.
     IsLost,
     Refuses,
+    /// Refuses whoever asks, whatever it is.
+    Forbids,
 }
 
 #[derive(Default)]
@@ -95,6 +97,10 @@ async fn take(State(gateway): State<Gateway>, Json(request): Json<PayoutRequest>
     if answer == Answer::Refuses {
         let problem = Problem::new(422, "invalid-address", "the payee is no address");
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(problem)).into_response();
+    }
+    if answer == Answer::Forbids {
+        let problem = Problem::new(403, "wrong-user", "the user may not use payments");
+        return (StatusCode::FORBIDDEN, Json(problem)).into_response();
     }
     let key = request.idempotency_key.clone();
     if let Some(before) = kept.payouts.get(&key) {
@@ -173,12 +179,16 @@ async fn a_span_is_settled_once_it_is_over_and_paid_once_whatever_is_lost() {
     *gateway.1.lock().unwrap() = Answer::IsLost;
     assert!(round(&rewards, &chain, &settings, &client).await.is_some());
     let rewards = Arc::new(Rewards::new(index));
+    // Nor are they worded anew because somebody may not ask at present.
+    *gateway.1.lock().unwrap() = Answer::Forbids;
+    let said = round(&rewards, &chain, &settings, &client).await.unwrap();
+    assert!(said.contains("may not use payments"), "{said}");
     let other = Settings { rate_micro: 9_999, payees: BTreeMap::new(), ..settings.clone() };
     *gateway.1.lock().unwrap() = Answer::Takes;
     assert_eq!(round(&rewards, &chain, &other, &client).await, None);
     {
         let kept = gateway.0.lock().unwrap();
-        assert_eq!((kept.asked, kept.payouts.len()), (2, 1));
+        assert_eq!((kept.asked, kept.payouts.len()), (3, 1));
     }
     let [reward] = &rewards.list(9).unwrap()[..] else { panic!("one reward") };
     assert!(reward.payout.is_some() && reward.waits.is_none());
@@ -188,7 +198,7 @@ async fn a_span_is_settled_once_it_is_over_and_paid_once_whatever_is_lost() {
         let settings = Settings { span_hours, ..settings.clone() };
         assert_eq!(round(&rewards, &chain, &settings, &client).await, None);
     }
-    assert_eq!(gateway.0.lock().unwrap().asked, 2);
+    assert_eq!(gateway.0.lock().unwrap().asked, 3);
     stop.cancel();
 }
 

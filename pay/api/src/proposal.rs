@@ -108,6 +108,9 @@ pub struct AllowanceOrder {
     pub spender: String,
     /// How much in all, in millionths of USDT; 0 ends it.
     pub amount_micro: MicroUsdt,
+    /// Who orders it. The daemon names whoever is signed in.
+    #[serde(default)]
+    pub by: Option<String>,
 }
 
 /// What a proposal does.

@@ -147,6 +147,9 @@ pub struct StakingOrder {
     /// the same as an equal one that is under way, or that moved an amount in the last 24 hours.
     #[serde(default)]
     pub idempotency_key: Option<String>,
+    /// Who orders it. The daemon names whoever is signed in.
+    #[serde(default)]
+    pub by: Option<String>,
     /// What to do.
     #[serde(flatten)]
     pub action: StakingAction,
@@ -162,4 +165,7 @@ pub struct StakingReceipt {
     pub state: String,
     /// What was done and what follows, in a sentence.
     pub detail: String,
+    /// Who ordered it; absent for what nobody was named for, and for proposals, which several sign.
+    #[serde(default)]
+    pub by: Option<String>,
 }

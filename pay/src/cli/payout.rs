@@ -30,6 +30,9 @@ pub enum Command {
     Batch {
         /// The file; - is standard input
         file: PathBuf,
+        /// Who asks for those that do not say it
+        #[arg(long)]
+        by: Option<String>,
     },
     /// Lists the batches, or shows one
     Batches {
@@ -146,7 +149,7 @@ pub struct Request {
 }
 
 /// Who acts on the command line when nobody is named: the user.
-fn by(given: Option<String>) -> String {
+pub fn by(given: Option<String>) -> String {
     let user = || std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
     given.unwrap_or_else(user)
 }
@@ -316,8 +319,13 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
                 })?;
                 Ok(Exit::Success)
             }
-            Command::Batch { file } => {
-                let asked: BatchRequest = read(&file)?;
+            Command::Batch { file, by: who } => {
+                let mut asked: BatchRequest = read(&file)?;
+                // Whoever asks must not be the second person, so it must be known who that is.
+                let by = by(who);
+                for payout in &mut asked.payouts {
+                    payout.requested_by.get_or_insert_with(|| by.clone());
+                }
                 let found: Batch = client.post(route::BATCHES, &asked).await?;
                 batch(context, &found)
             }

@@ -17,6 +17,9 @@ pub struct Stake {
     /// one an order is the same as an equal one under way, or that moved an amount in 24 hours
     #[arg(long, global = true, value_name = "KEY")]
     key: Option<String>,
+    /// Who orders it
+    #[arg(long, global = true)]
+    by: Option<String>,
 }
 
 /// What to do.
@@ -137,6 +140,9 @@ fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
         }
         for order in &found.under_way {
             text.push_str(&format!("\nunder way, {}: {}", order.state, order.detail));
+            if let Some(by) = &order.by {
+                text.push_str(&format!("; ordered by {by}"));
+            }
         }
         for vote in &found.votes {
             text.push_str(&format!("\n{} votes for {}", vote.votes, vote.address));
@@ -176,7 +182,8 @@ pub fn run(context: &Context, stake: Stake) -> anyhow::Result<Exit> {
     };
     let client = context.client();
     let wallet = wallet::id(&client, &wallet)?;
-    let order = StakingOrder { wallet, idempotency_key: stake.key, action };
+    let by = Some(super::payout::by(stake.by));
+    let order = StakingOrder { wallet, idempotency_key: stake.key, by, action };
     let receipt: StakingReceipt =
         block_on(async { Ok(client.post(route::STAKING, &order).await?) })?;
     output::show(context.json, &receipt, || {

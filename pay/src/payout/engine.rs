@@ -153,6 +153,9 @@ impl<R: Rules> Engine<R> {
             }
         }
         check_text("action", &stake.what, WHAT_BYTES_MAX)?;
+        if let Some(by) = &stake.by {
+            check_text("name", by, NAME_BYTES_MAX)?;
+        }
         let same = stakes.same(stake.key.as_deref(), &stake.order, since).is_some();
         if same || self.book.knows(&stake.txid) {
             return Ok(Vec::new()); // asked before: the same order

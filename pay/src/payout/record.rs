@@ -94,6 +94,9 @@ pub struct Stake {
     /// Id of the reference block.
     #[cbor(n(9), with = "minicbor::bytes")]
     pub reference_id: [u8; 32],
+    /// Who ordered it, if somebody was named.
+    #[n(10)]
+    pub by: Option<String>,
 }
 
 /// What a transaction took of the account's energy and bandwidth, and what was burned for each.

@@ -126,6 +126,7 @@ pub(super) async fn allow(
         wallet: wallet.id,
         owner,
         key: Some(key),
+        by: asked.by,
         hash,
         since: u64::MAX,
         what,

@@ -11,6 +11,7 @@ mod pages;
 mod payer;
 mod proposals;
 mod receipts;
+mod requests;
 mod signer;
 mod stake;
 mod why;

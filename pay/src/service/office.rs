@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lucid_pay_api as api;
-use lucid_pay_api::{BATCH_PAYOUTS_MAX, MicroUsdt, Problem};
+use lucid_pay_api::{MicroUsdt, Problem};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger as ledger_device;
 use super::payer::{Payer, Stop, Task};
-use super::{allowances, convert, estimate, now_ms, pages, proposals, stake, why};
+use super::{allowances, convert, estimate, now_ms, pages, proposals, requests, stake, why};
 use crate::client::{HttpNode, Nodes, Watch};
 use crate::config::Config;
 use crate::gateway::{Answer, Desk};
@@ -479,23 +479,7 @@ impl Desk for Office {
     }
 
     async fn request(&self, asked: api::PayoutRequest) -> Answer<api::Payout> {
-        self.fits(&asked)?;
-        let (request, kyc) = (convert::request(&asked)?, convert::kyc(&asked)?);
-        let wallet = self.setup().paying.id.to_string();
-        self.ask(move |payer| {
-            let id = request.id();
-            let engine = &payer.driver.engine;
-            engine.check(&request).map_err(|refusal| convert::refusal(&refusal))?;
-            let mut events: Vec<Event> = kyc.map(Event::Kyc).into_iter().collect();
-            events.push(Event::Requests { batch: None, requests: vec![request] });
-            for event in events {
-                let done = payer.driver.accept(event, now_ms());
-                done.map_err(|error| driver_problem(&error))?;
-            }
-            let found = pages::find(&payer.driver.engine.book, &id)?;
-            Ok(convert::payout(id, found, &wallet, true))
-        })
-        .await?
+        requests::request(self, asked).await
     }
 
     async fn payouts(&self, query: api::PayoutQuery) -> Answer<api::PayoutPage> {
@@ -539,56 +523,7 @@ impl Desk for Office {
     }
 
     async fn request_batch(&self, asked: api::BatchRequest) -> Answer<api::Batch> {
-        let key = asked.idempotency_key;
-        if key.is_empty() || key.len() > crate::payout::types::KEY_BYTES_MAX {
-            let detail = "idempotency_key: 1 to 128 bytes are right";
-            return Err(convert::unfit("invalid-key", detail));
-        }
-        if asked.payouts.len() > BATCH_PAYOUTS_MAX {
-            let detail = format!("a batch holds at most {BATCH_PAYOUTS_MAX} payouts");
-            return Err(convert::unfit("batch-too-large", detail));
-        }
-        let in_place = |place: usize| {
-            move |mut problem: Problem| {
-                problem.detail = format!("payouts[{place}]: {}", problem.detail);
-                problem
-            }
-        };
-        let (mut requests, mut approvals) = (Vec::new(), Vec::new());
-        for (place, payout) in asked.payouts.iter().enumerate() {
-            self.fits(payout).map_err(in_place(place))?;
-            requests.push(convert::request(payout).map_err(in_place(place))?);
-            approvals.extend(convert::kyc(payout).map_err(in_place(place))?);
-        }
-        let hash = blake3::derive_key("lucid-pay batch v1", key.as_bytes());
-        let batch = crate::tron::hex::encode(&hash[..16]);
-        let wallet = self.setup().paying.id.to_string();
-        self.ask(move |payer| {
-            let book = &payer.driver.engine.book;
-            let mut members = 0usize;
-            for payout in book.payouts.values() {
-                members += usize::from(payout.batch.as_ref() == Some(&batch));
-            }
-            let known = |id: &PayoutId| {
-                book.payouts.get(id).is_some_and(|payout| payout.batch.as_ref() == Some(&batch))
-            };
-            if members > 0 && !requests.iter().all(|request| known(&request.id())) {
-                let detail = "the idempotency key was used for a batch of other payouts";
-                return Err(Problem::new(409, "idempotency-key-reused", detail));
-            }
-            for (place, request) in requests.iter().enumerate() {
-                let refused = payer.driver.engine.check(request);
-                refused.map_err(|error| in_place(place)(convert::refusal(&error)))?;
-            }
-            let mut events: Vec<Event> = approvals.into_iter().map(Event::Kyc).collect();
-            events.push(Event::Requests { batch: Some(batch.clone()), requests });
-            for event in events {
-                let done = payer.driver.accept(event, now_ms());
-                done.map_err(|error| driver_problem(&error))?;
-            }
-            pages::batch_of(&payer.driver.engine.book, &batch, &wallet)
-        })
-        .await?
+        requests::batch(self, asked).await
     }
 
     async fn batches(&self) -> Answer<Vec<api::BatchSummary>> {

@@ -35,6 +35,8 @@ pub(super) struct Order<B> {
     pub owner: Address,
     /// The key of whoever asks.
     pub key: Option<String>,
+    /// Who that is.
+    pub by: Option<String>,
     /// Hash of wallet and action, which equal orders have in common.
     pub hash: [u8; 32],
     /// Without a key, an equal order that was confirmed since then is this one.
@@ -62,7 +64,8 @@ pub(super) fn receipt(staked: &Staked) -> api::StakingReceipt {
         _ => format!("{what}; {}", staked.cause),
     };
     let txid = staked.stake.txid.to_string();
-    api::StakingReceipt { txid, state: staked.state.name().to_owned(), detail }
+    let (state, by) = (staked.state.name().to_owned(), staked.stake.by.clone());
+    api::StakingReceipt { txid, state, detail, by }
 }
 
 /// What two equal orders have in common: wallet and action.
@@ -124,6 +127,7 @@ where
             expiration,
             reference: reference.number,
             reference_id: reference.id,
+            by: order.by,
         };
         let done = payer.driver.accept(Event::Stake { stake, since }, now);
         done.map_err(|error| driver_problem(&error))?;

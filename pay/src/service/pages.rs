@@ -1,5 +1,7 @@
 //! Lists of the book and the ledger, as the socket shows them.
 
+use std::collections::BTreeSet;
+
 use lucid_pay_api as api;
 use lucid_pay_api::{MicroUsdt, Problem};
 
@@ -53,6 +55,37 @@ pub(super) fn page(book: &Book, query: &api::PayoutQuery, wallet: &str) -> Answe
     Ok(api::PayoutPage { payouts: payouts.collect(), next })
 }
 
+/// A batch nothing was counted in yet.
+fn empty(id: &str) -> api::BatchSummary {
+    api::BatchSummary {
+        id: id.to_owned(),
+        at_ms: 0,
+        payouts: 0,
+        confirmed: 0,
+        failed: 0,
+        total_micro: MicroUsdt(0),
+        confirmed_micro: MicroUsdt(0),
+    }
+}
+
+/// Counts a payout in; a batch is as old as the first one that is counted.
+fn count(batch: &mut api::BatchSummary, payout: &Payout) {
+    if batch.payouts == 0 {
+        batch.at_ms = payout.history.first().map_or(0, |change| change.at);
+    }
+    let amount = payout.request.amount.units();
+    batch.payouts += 1;
+    batch.total_micro.0 += amount;
+    match payout.state() {
+        State::Confirmed => {
+            batch.confirmed += 1;
+            batch.confirmed_micro.0 += amount;
+        }
+        State::Failed => batch.failed += 1,
+        _ => {}
+    }
+}
+
 /// The batches of a book, newest first.
 pub(super) fn batches(book: &Book) -> Vec<api::BatchSummary> {
     let mut found: Vec<api::BatchSummary> = Vec::new();
@@ -60,28 +93,10 @@ pub(super) fn batches(book: &Book) -> Vec<api::BatchSummary> {
     for payout in book.asked.iter().filter_map(|id| book.payouts.get(id)) {
         let Some(batch) = &payout.batch else { continue };
         let place = *places.entry(batch.as_str()).or_insert_with(|| {
-            found.push(api::BatchSummary {
-                id: batch.clone(),
-                at_ms: payout.history.first().map_or(0, |change| change.at),
-                payouts: 0,
-                confirmed: 0,
-                failed: 0,
-                total_micro: MicroUsdt(0),
-                confirmed_micro: MicroUsdt(0),
-            });
+            found.push(empty(batch));
             found.len() - 1
         });
-        let (batch, amount) = (&mut found[place], payout.request.amount.units());
-        batch.payouts += 1;
-        batch.total_micro.0 += amount;
-        match payout.state() {
-            State::Confirmed => {
-                batch.confirmed += 1;
-                batch.confirmed_micro.0 += amount;
-            }
-            State::Failed => batch.failed += 1,
-            _ => {}
-        }
+        count(&mut found[place], payout);
     }
     found.reverse();
     found
@@ -89,14 +104,40 @@ pub(super) fn batches(book: &Book) -> Vec<api::BatchSummary> {
 
 /// One batch and its payouts.
 pub(super) fn batch_of(book: &Book, id: &str, wallet: &str) -> Answer<api::Batch> {
-    let summary = batches(book).into_iter().find(|batch| batch.id == id);
-    let summary = summary
-        .ok_or_else(|| Problem::new(404, "not-found", format!("there is no batch {id:?}")))?;
+    let found = batch(book, id, wallet, |_, payout| payout.batch.as_deref() == Some(id));
+    match found.items.is_empty() {
+        true => Err(Problem::new(404, "not-found", format!("there is no batch {id:?}"))),
+        false => Ok(found),
+    }
+}
+
+/// The payouts a batch was asked with, also those that had been asked for before it.
+pub(super) fn batch_of_these(
+    book: &Book,
+    id: &str,
+    these: &BTreeSet<PayoutId>,
+    wallet: &str,
+) -> api::Batch {
+    // Where none of them is new, it is the batch they came with that can be asked for later.
+    let mut came = these.iter().filter_map(|id| book.payouts.get(id)?.batch.as_deref());
+    let first = came.next().unwrap_or(id);
+    let id = if first == id || came.any(|other| other == id) { id } else { first };
+    batch(book, id, wallet, |id, _| these.contains(id))
+}
+
+fn batch(
+    book: &Book,
+    id: &str,
+    wallet: &str,
+    fits: impl Fn(&PayoutId, &Payout) -> bool,
+) -> api::Batch {
+    let (mut summary, mut items) = (empty(id), Vec::new());
     let payouts = book.asked.iter().filter_map(|id| Some((*id, book.payouts.get(id)?)));
-    let items = payouts
-        .filter(|(_, payout)| payout.batch.as_deref() == Some(id))
-        .map(|(id, payout)| convert::payout(id, payout, wallet, false));
-    Ok(api::Batch { summary, items: items.collect() })
+    for (id, payout) in payouts.filter(|(id, payout)| fits(id, payout)) {
+        count(&mut summary, payout);
+        items.push(convert::payout(id, payout, wallet, false));
+    }
+    api::Batch { summary, items }
 }
 
 /// What moved in the paying wallet, newest first.

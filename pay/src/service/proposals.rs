@@ -299,5 +299,5 @@ pub(super) async fn send(
     let sent = sent.map_err(refused)?;
     let txid = TxId(proposal.unsigned.txid).to_string();
     let detail = format!("{}; {}", proposal.describe(), sent.detail());
-    Ok(api::StakingReceipt { txid, state: sent.name().to_owned(), detail })
+    Ok(api::StakingReceipt { txid, state: sent.name().to_owned(), detail, by: None })
 }

@@ -86,6 +86,7 @@ pub(super) async fn stake(
         wallet: wallet.id,
         owner,
         key,
+        by: asked.by,
         hash,
         since,
         what: plan.detail,

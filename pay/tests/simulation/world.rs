@@ -228,6 +228,7 @@ impl World {
             expiration,
             reference: reference.number,
             reference_id: reference.id,
+            by: None,
         }
     }
 

@@ -324,9 +324,10 @@ async fn staking(
 async fn stake(
     State(app): State<App>,
     who: SignedIn,
-    JsonBody(order): JsonBody<StakingOrder>,
+    JsonBody(mut order): JsonBody<StakingOrder>,
 ) -> Result<(StatusCode, Json<StakingReceipt>), Problem> {
     who.may(Action::Administer)?;
+    order.by = Some(who.0.username);
     let receipt = client(&app)?.post(route::STAKING, &order).await.map_err(problem)?;
     Ok((StatusCode::ACCEPTED, Json(receipt)))
 }

@@ -62,9 +62,10 @@ async fn allow(
     State(app): State<App>,
     who: SignedIn,
     Path(id): Path<String>,
-    JsonBody(order): JsonBody<AllowanceOrder>,
+    JsonBody(mut order): JsonBody<AllowanceOrder>,
 ) -> Result<(StatusCode, Json<StakingReceipt>), Problem> {
     who.may(Action::Administer)?;
+    order.by = Some(who.0.username);
     let path = format!("{}/{}/allowances", route::WALLETS, segment(&id)?);
     let receipt = client(&app)?.post(&path, &order).await.map_err(problem)?;
     Ok((StatusCode::ACCEPTED, Json(receipt)))
