@@ -46,8 +46,13 @@ fn a_changed_answer_fails() {
         assert_eq!(run::run(&file).failures.len(), 1, "{class} {field}");
     }
     let mut file = file();
-    file["vectors"]["z_new"] = serde_json::json!([{}]);
-    assert_eq!(run::run(&file).failures.len(), 1, "an unknown class is not passed over");
+    for empty in [serde_json::json!([{}]), serde_json::json!([])] {
+        file["vectors"]["z_new"] = empty;
+        assert_eq!(run::run(&file).failures.len(), 1, "an unknown class is not passed over");
+    }
+    for nothing in [serde_json::json!({}), serde_json::json!({"vectors": {}})] {
+        assert_eq!(run::run(&nothing).failures.len(), 1, "nothing is not all of it");
+    }
 }
 
 #[test]
