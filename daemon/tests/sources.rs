@@ -40,6 +40,17 @@ fn sources_are_set_up_changed_kept_and_removed() {
     assert_eq!(changed["uri"], source["uri"]);
     assert_eq!(changed["retention"]["max_age_s"], 3600);
     assert_eq!(changed["audio"], false);
+    // Another path of the same camera keeps its password, another camera never gets it.
+    let other = json!({"uri": "rtsp://***@192.0.2.4:8554/other"});
+    let moved = call(&daemon, &token, "PATCH", &path, Some(other)).json();
+    assert_eq!(moved["uri"], "rtsp://***@192.0.2.4:8554/other");
+    let other = json!({"uri": "rtsp://***@192.0.2.5:8554/stream"});
+    let refused = call(&daemon, &token, "PATCH", &path, Some(other));
+    refused.is_problem("invalid-body");
+    assert!(refused.text().contains("anew"), "{}", refused.text());
+    let change = json!({"uri": "rtsp://***@192.0.2.4:8554/stream"});
+    let changed = call(&daemon, &token, "PATCH", &path, Some(change)).json();
+    assert_eq!(changed["uri"], source["uri"]);
     let list = call(&daemon, &token, "GET", "/sources", None).json();
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     let (exit, log, data_dir) = daemon.stop();

@@ -1,6 +1,6 @@
 //! Percent-encoding, and hiding what looks like a credential.
 
-use super::SECRET_NAMES;
+use super::HARMLESS_NAMES;
 
 /// Percent-decodes; `None` for broken escapes or bytes that are no UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
@@ -45,29 +45,52 @@ pub(super) fn encode_into(out: &mut String, text: &str, keep: fn(u8) -> bool) {
     }
 }
 
-/// The path with everything that looks like a credential replaced by `***`.
+/// Shortest part of a path that may be a key by its look, bytes.
+const KEY_BYTES: usize = 16;
+
+/// The path with everything that may be a credential replaced by `***`: values of parameters that are
+/// not known to be harmless, `name:secret` pairs, and parts that look like keys.
 pub(super) fn redact_path(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
-    // Each piece between separators either is harmless or loses all from its first telling name on.
     for piece in path.split_inclusive(['/', '?', '&', ';']) {
         let (body, separator) = match piece.char_indices().last() {
             Some((at, '/' | '?' | '&' | ';')) => piece.split_at(at),
             _ => (piece, ""),
         };
-        let lower = body.to_ascii_lowercase();
-        let telling = body.contains('=')
-            && SECRET_NAMES
-                .iter()
-                .any(|name| lower.find(name).is_some_and(|at| lower[at..].contains('=')));
-        if telling {
-            let first = SECRET_NAMES.iter().filter_map(|name| lower.find(name)).min().unwrap_or(0);
-            let value = body[first..].find('=').map_or(body.len(), |at| first + at + 1);
-            out.push_str(&body[..value]);
-            out.push_str("***");
-        } else {
-            out.push_str(body);
+        match shown(body) {
+            Some(name) => {
+                out.push_str(&name);
+                out.push_str("***");
+            }
+            None => out.push_str(body),
         }
         out.push_str(separator);
     }
     out
+}
+
+/// What may be shown before `***` of a piece that may hold a credential; `None` for others.
+fn shown(piece: &str) -> Option<String> {
+    // Cameras read it decoded; what cannot be decoded cannot be judged.
+    let Some(plain) = decode(piece) else { return Some(String::new()) };
+    if let Some((name, value)) = plain.split_once('=') {
+        let is_harmless = HARMLESS_NAMES.contains(&name.to_ascii_lowercase().as_str());
+        let simple = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+        if is_harmless && value.chars().all(simple) && !looks_like_key(value) {
+            return None;
+        }
+        let is_name = !name.is_empty() && name.chars().all(simple) && !looks_like_key(name);
+        return Some(if is_name { format!("{name}=") } else { String::new() });
+    }
+    (plain.contains([':', '@']) || looks_like_key(&plain)).then(String::new)
+}
+
+/// Long, of letters of both cases and digits and nothing else: what a camera deals out.
+fn looks_like_key(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    text.len() >= KEY_BYTES
+        && text.bytes().all(|b| b.is_ascii_alphanumeric())
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase)
 }

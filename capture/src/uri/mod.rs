@@ -34,9 +34,31 @@ pub const MAX_TEST_FPS: u32 = 60;
 /// The schemes that can be recorded, as error messages list them.
 pub const SCHEMES: &str = "v4l2, libcamera, rtsp, rtsps, file, screen, test";
 
-/// Parts of parameter names whose values are never printed.
-const SECRET_NAMES: [&str; 9] =
-    ["pass", "pwd", "psw", "user", "usr", "token", "auth", "secret", "login"];
+/// Parameters of cameras whose plain values are printed; those of all others may be credentials.
+const HARMLESS_NAMES: [&str; 20] = [
+    "audio",
+    "camera",
+    "channel",
+    "codec",
+    "fps",
+    "framerate",
+    "height",
+    "proto",
+    "profile",
+    "resolution",
+    "starttime",
+    "stream",
+    "streamtype",
+    "subtype",
+    "transport",
+    "transportmode",
+    "unicast",
+    "video",
+    "videocodec",
+    "width",
+];
+/// What stands for hidden parts of an address.
+const HIDDEN: &str = "***";
 
 /// Why a URI was refused. Never repeats the part that may hold a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +73,12 @@ pub enum UriError {
     /// No `scheme://`.
     #[error("source uri has no scheme: write one of {SCHEMES} followed by ://")]
     NoScheme,
+    /// What stands for hidden parts, where it is not known what was hidden.
+    #[error(
+        "source uri: `***` keeps what is hidden of the same scheme, host, port and path; write \
+         user name, password and path anew"
+    )]
+    Hidden,
     /// A scheme that cannot be recorded.
     #[error("unknown source scheme {0:?}: known are {SCHEMES}")]
     UnknownScheme(String),
@@ -247,6 +275,37 @@ impl SourceUri {
             length if length > MAX_URI_BYTES => Err(UriError::Length(length)),
             _ => Ok(uri),
         }
+    }
+
+    /// Reads an address that a person wrote. Where `kept` is the source it replaces, `***` keeps what
+    /// is hidden of that one: user name and password of the same scheme, host and port, and the same
+    /// path.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and for a `***` of which it is not known what it hides.
+    pub fn from_person(text: &str, kept: Option<&Self>) -> Result<Self, UriError> {
+        let mut uri = Self::parse(text)?;
+        let SourceKind::Rtsp(new) = &mut uri.kind else { return Ok(uri) };
+        let old = match kept.map(|kept| &kept.kind) {
+            Some(SourceKind::Rtsp(old))
+                if (old.tls, &old.host, old.port) == (new.tls, &new.host, new.port) =>
+            {
+                Some(old)
+            }
+            _ => None,
+        };
+        let hides = |text: Option<&str>| text.is_some_and(|text| text.contains(HIDDEN));
+        if new.user() == Some(HIDDEN) && new.password.is_none() {
+            let old = old.ok_or(UriError::Hidden)?;
+            (new.user, new.password) = (old.user.clone(), old.password.clone());
+        } else if hides(new.user()) || hides(new.password()) {
+            return Err(UriError::Hidden);
+        }
+        if new.path.contains(HIDDEN) {
+            let old = old.filter(|old| redact_path(&old.path) == new.path);
+            new.path = old.ok_or(UriError::Hidden)?.path.clone();
+        }
+        Ok(uri)
     }
 
     /// What it names.

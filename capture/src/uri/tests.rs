@@ -51,6 +51,58 @@ fn credentials_in_the_path_are_hidden() {
 }
 
 #[test]
+fn what_may_be_a_credential_is_hidden_wherever_it_stands() {
+    for (path, shown) in [
+        ("/?u=admin&pw=Xsecret", "/?u=***&pw=***"),
+        ("/0/admin:Xsecret/main", "/0/***/main"),
+        ("/u=admin&p=Xsecret/ch01", "/u=***&p=***/ch01"),
+        ("/cam?key=Xsecret&channel=1&subtype=0", "/cam?key=***&channel=1&subtype=0"),
+        ("/cam?password%3DXsecret", "/cam?password=***"),
+        ("/cam?pass%77ord=Xsecret", "/cam?password=***"),
+        ("/cam?channel=1%26password%3DXsecret", "/cam?channel=***"),
+        ("/AbCdEfXsecret0123", "/***"),
+        ("/cam?channel=AbCdEfXsecret0123", "/cam?channel=***"),
+        ("/broken%zzXsecret", "/***"),
+        ("/a@Xsecret", "/***"),
+        ("/=Xsecret", "/***"),
+        ("/Streaming/Channels/101", "/Streaming/Channels/101"),
+        ("/axis-media/media.amp?videocodec=h264&resolution=1920x1080", ""),
+        ("/cam/realmonitor?channel=1&subtype=0&unicast=true&proto=Onvif", ""),
+        ("/h264Preview_01_main", ""),
+    ] {
+        let shown = if shown.is_empty() { path } else { shown };
+        // An @ of the path is told from one before the host only where there is one.
+        let uri = parse(&format!("rtsp://u:p@10.0.0.5{path}"));
+        assert_eq!(uri.to_string(), format!("rtsp://10.0.0.5{shown}"));
+        assert!(!format!("{uri:?}").contains("Xsecret"));
+        assert!(uri.reveal().ends_with(path));
+    }
+}
+
+#[test]
+fn a_person_s_change_keeps_what_is_hidden_of_the_same_camera_alone() {
+    let kept = parse("rtsp://ann:word@10.0.0.5:8554/cam?key=abc&channel=1");
+    let read = |text: &str| SourceUri::from_person(text, Some(&kept));
+    assert_eq!(read("rtsp://***@10.0.0.5:8554/cam?key=***&channel=1").unwrap(), kept);
+    let other = read("rtsp://***@10.0.0.5:8554/other").unwrap();
+    assert_eq!(other.reveal().as_str(), "rtsp://ann:word@10.0.0.5:8554/other");
+    let anew = read("rtsp://bob:new@10.0.0.6/x").unwrap();
+    assert_eq!(anew.reveal().as_str(), "rtsp://bob:new@10.0.0.6/x");
+    for text in [
+        "rtsp://***@10.0.0.6:8554/other",
+        "rtsp://***@10.0.0.5/other",
+        "rtsps://***@10.0.0.5:8554/other",
+        "rtsp://***:x@10.0.0.5:8554/other",
+        "rtsp://ann:***@10.0.0.5:8554/other",
+        "rtsp://10.0.0.5:8554/cam?key=***&channel=2",
+    ] {
+        assert_eq!(read(text), Err(UriError::Hidden), "{text}");
+        assert_eq!(SourceUri::from_person(text, None), Err(UriError::Hidden), "{text}");
+    }
+    assert_eq!(SourceUri::from_person("test://", None).unwrap(), parse("test://"));
+}
+
+#[test]
 fn a_password_with_an_at_sign_typed_plainly_is_understood() {
     let SourceKind::Rtsp(a) = parse("rtsp://u:a@b@host/x").kind().clone() else { panic!("rtsp") };
     assert_eq!((a.password(), a.host.as_str()), (Some("a@b"), "host"));

@@ -86,7 +86,8 @@ struct NewSource {
 #[serde(deny_unknown_fields)]
 struct SourceChange {
     name: Option<String>,
-    /// The shown form, with `***`, leaves the address as it is.
+    /// The shown form, with `***`, leaves the address as it is; `***@` alone keeps user name and
+    /// password of the same host.
     uri: Option<String>,
     audio: Option<bool>,
     enabled: Option<bool>,
@@ -187,7 +188,7 @@ async fn create(
     who.may(Action::Administer)?;
     let source = Source::new(
         &new.name,
-        parse_uri(&new.uri)?,
+        parse_uri(&new.uri, None)?,
         new.audio.unwrap_or(true),
         new.enabled.unwrap_or(true),
         new.retention.unwrap_or_default().into(),
@@ -225,8 +226,9 @@ async fn change(
     JsonBody(body): JsonBody<SourceChange>,
 ) -> Result<Json<SourceView>, Problem> {
     who.may(Action::Administer)?;
-    let shown = app.sources.get(&id)?.shown_uri();
-    let uri = body.uri.filter(|uri| *uri != shown).as_deref().map(parse_uri).transpose()?;
+    let kept = app.sources.get(&id)?;
+    let uri = body.uri.filter(|uri| *uri != kept.shown_uri());
+    let uri = uri.map(|uri| parse_uri(&uri, Some(&kept.uri))).transpose()?;
     let source = write(&app, move |app| {
         app.sources.change(&id, |source| {
             source.name = body.name.map_or_else(|| source.name.clone(), |name| name.trim().into());
@@ -280,8 +282,8 @@ async fn write<T: Send + 'static>(
     Ok(done.map_err(|error| Problem::internal("changing sources", error))??)
 }
 
-fn parse_uri(text: &str) -> Result<SourceUri, Problem> {
-    SourceUri::parse(text).map_err(|error| Problem::field("uri", error.to_string()))
+fn parse_uri(text: &str, kept: Option<&SourceUri>) -> Result<SourceUri, Problem> {
+    SourceUri::from_person(text, kept).map_err(|error| Problem::field("uri", error.to_string()))
 }
 
 impl From<SourcesError> for Problem {
