@@ -206,7 +206,7 @@ async fn bind(
     config: &Config,
     identity: Option<tls::Identity>,
 ) -> Result<(Option<Listener>, Option<Listener>), ListenError> {
-    let places = listen::places();
+    let places = Arc::default();
     let mut bound = (None, None);
     if let Some(address) = config.http.listen {
         bound.0 = Some(listen::bind(address, "http.listen", None, &places).await?);

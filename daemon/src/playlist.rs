@@ -18,6 +18,8 @@ pub const LIVE_FRAGMENTS: usize = 8;
 /// Fragments in one segment, at most: those up to the next picture that stands alone, of which a
 /// screen has one every 10 s if nothing changes.
 pub const SEGMENT_FRAGMENTS: usize = 16;
+/// What the segments of a list that grows are expected to stay under, seconds.
+const LIST_TARGET_S: u64 = 2;
 
 /// What kind of playlist is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,14 @@ pub enum Kind {
     Growing,
     /// The last fragments of a session that records.
     Live,
+    /// The last fragments of a session that has ended: whoever watched it sees that it has.
+    Over,
+}
+
+impl Kind {
+    fn is_last(self) -> bool {
+        matches!(self, Self::Live | Self::Over)
+    }
 }
 
 /// A chunk and the number of the initialisation segment that its fragments need: the first chunk
@@ -115,7 +125,7 @@ fn segments(parts: &[Part], kind: Kind) -> Vec<Segment> {
         let mut wall_us = map.wall_start_us;
         for (index, fragment) in map.fragments.iter().enumerate() {
             let is_break = index == 0 && !segments.is_empty() && breaks_before(map);
-            let joins = kind != Kind::Live && !fragment.keyframe && !is_break;
+            let joins = !kind.is_last() && !fragment.keyframe && !is_break;
             let open = segments.last_mut().filter(|open| {
                 joins && open.keyframe && open.init == *init && open.fragments < SEGMENT_FRAGMENTS
             });
@@ -141,7 +151,7 @@ fn segments(parts: &[Part], kind: Kind) -> Vec<Segment> {
 pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
     let mut segments = segments(parts, kind);
     let skipped = match kind {
-        Kind::Live => {
+        Kind::Live | Kind::Over => {
             let most = segments.len().saturating_sub(LIVE_FRAGMENTS);
             // A player can begin only where a picture stands alone.
             let before = &segments[..segments.len().min(most + 1)];
@@ -156,7 +166,9 @@ pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
     };
     let breaks = segments.iter().take(skipped + 1).filter(|one| one.is_break).count();
     let longest_us = segments.iter().map(|one| one.duration_us).max();
-    let target_s = longest_us.unwrap_or(1_000_000).div_ceil(1_000_000).max(1);
+    // It must not change while a list is read anew; fragments are of a second, more or less.
+    let least_s = if kind == Kind::Whole { 1 } else { LIST_TARGET_S };
+    let target_s = longest_us.unwrap_or(1_000_000).div_ceil(1_000_000).max(least_s);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
     if segments.iter().skip(skipped).all(|one| one.keyframe) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -166,7 +178,9 @@ pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
     match kind {
         Kind::Whole => out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
         Kind::Growing => out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-        Kind::Live => line(&mut out, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{breaks}")),
+        Kind::Live | Kind::Over => {
+            line(&mut out, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{breaks}"));
+        }
     }
     let (mut init, mut dated) = (None, None);
     for (number, segment) in segments.iter().enumerate().skip(skipped) {
@@ -186,7 +200,7 @@ pub fn write(parts: &[Part], kind: Kind, base: &str) -> String {
         line(&mut out, format_args!("#EXTINF:{seconds:.6},"));
         line(&mut out, format_args!("{base}{}", segment.name()));
     }
-    if kind == Kind::Whole {
+    if matches!(kind, Kind::Whole | Kind::Over) {
         out.push_str("#EXT-X-ENDLIST\n");
     }
     out
@@ -268,6 +282,9 @@ mod tests {
         assert!(live.contains("#EXT-X-DISCONTINUITY-SEQUENCE:0\n"), "{live}");
         assert_eq!(live.matches(".m4s").count(), LIVE_FRAGMENTS);
         assert!(live.contains("0-5.m4s\n#EXT-X-DISCONTINUITY\n"), "{live}");
+        assert!(live.contains("#EXT-X-TARGETDURATION:2\n") && !live.contains("ENDLIST"), "{live}");
+        // Once it has ended it is the same list, and says so.
+        assert_eq!(write(&parts, Kind::Over, ""), format!("{live}#EXT-X-ENDLIST\n"));
         // One second later the break is the first thing in the list: it counts as gone.
         parts[2] = part(2, 2, false, 1);
         let live = write(&parts, Kind::Live, "");

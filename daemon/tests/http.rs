@@ -32,6 +32,10 @@ fn every_error_is_a_problem_document() {
         let answer = daemon.send(method, path, &[auth], None);
         assert_eq!(answer.status, status, "{method} {path}");
         answer.is_problem(slug);
+        if status == 404 {
+            let body = answer.text();
+            assert!(body.contains(&format!("there is no {path}")), "{body}");
+        }
         if status == 405 {
             assert!(answer.header("allow").is_some(), "{method} {path}: {}", answer.head);
         }

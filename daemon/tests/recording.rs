@@ -206,8 +206,17 @@ fn recording_goes_on_after_a_stop_and_after_a_kill() {
     assert_eq!(rest["items"][0]["id"], json!(first));
     let none = owner.get("/sessions?to=2001-01-01T00:00:00Z");
     assert_eq!((&none["items"], &none["next_cursor"]), (&json!([]), &Value::Null));
+    let all = owner.get("/sessions?to=9999-12-31T23:59:59Z");
+    assert!(all["items"].as_array().unwrap().len() >= 2, "{all}");
     for query in ["limit=0", "limit=x", "state=lost", "from=yesterday", "cursor=x", "colour=red"] {
         owner.call("GET", &format!("/sessions?{query}"), None).is_problem("invalid-query");
+    }
+    // Players that still watch see that it is over.
+    let last = owner.call("GET", &format!("{session}/live"), None).text();
+    assert!(last.ends_with("#EXT-X-ENDLIST\n"), "{last}");
+    let nobody = "/sessions/01K00000000000000000000000";
+    for part in ["", "/events", "/activity", "/live", "/proof"] {
+        owner.call("GET", &format!("{nobody}{part}"), None).is_problem("not-found");
     }
     // The chain says so too.
     let head = owner.get("/chain/head");

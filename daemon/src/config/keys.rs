@@ -168,6 +168,12 @@ pub const KEYS: &[Key] = &[
             let level = value.text()?;
             tracing_subscriber::EnvFilter::try_new(&level)
                 .map_err(|error| format!("not a log filter: {error}"))?;
+            // A word alone would be taken for the name of a part that never says anything.
+            if let Some(word) = level.split(',').map(str::trim).find(|word| !is_filter(word)) {
+                return Err(format!(
+                    "{word:?} is no level: error, warn, info, debug, trace, off, or PART=LEVEL"
+                ));
+            }
             config.log.level = level;
             Ok(())
         },
@@ -517,6 +523,12 @@ fn payees(list: &[String]) -> Result<BTreeMap<String, String>, String> {
         }
     }
     Ok(payees)
+}
+
+/// Whether it is a directive of a log filter: a level, or one for a part.
+fn is_filter(word: &str) -> bool {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    word.contains(['=', '[']) || levels.iter().any(|level| word.eq_ignore_ascii_case(level))
 }
 
 fn gpio_line(value: &Value) -> Result<u8, String> {

@@ -59,6 +59,8 @@ fn an_unfit_value_says_what_would_be_right() {
         ("[http]\nhost_names = [1]", "list of strings"),
         ("[metrics]\nloopback = \"maybe\"", "true or false"),
         ("[log]\nlevel = \"lucid=loud=\"", "not a log filter"),
+        ("[log]\nlevel = \"inof\"", "\"inof\" is no level: error, warn"),
+        ("[log]\nlevel = \"lucid=debug,inof\"", "is no level"),
         ("name = \"\"", "expected text"),
         ("[panel]\ngpio = \"pigpio\"", "known are auto"),
         ("[panel]\nled_line = 64", "from 0 to 63"),

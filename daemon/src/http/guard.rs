@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::{Body, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt, StreamExt};
@@ -145,7 +145,7 @@ fn limits(path: &str) -> (u64, Duration) {
 }
 
 /// No such path.
-pub async fn not_found(uri: Uri) -> Problem {
+pub async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
     Problem::new(Kind::NotFound, format!("there is no {}", uri.path()))
 }
 

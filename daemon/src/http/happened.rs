@@ -133,8 +133,9 @@ async fn activity(
 ) -> Result<Json<Activity>, Problem> {
     let id = session_id(&id)?;
     let found = blocking(&app, move |app| {
+        let maps = maps(app, id)?;
         app.archive.secret(id)?;
-        Ok(stretches(&maps(app, id)?))
+        Ok(stretches(&maps))
     });
     Ok(Json(found.await?))
 }

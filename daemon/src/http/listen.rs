@@ -2,7 +2,7 @@
 //!
 //! | limit | at it |
 //! |---|---|
-//! | [`CONNECTIONS_MAX`] connections | a plain one is told `busy` and closed, a TLS one closed |
+//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_EACH_MAX`] of one network | a plain one is told `busy` and closed, a TLS one closed |
 //! | [`HANDSHAKE_WITHIN`] for TLS | closed |
 //! | [`HEADERS_WITHIN`] for a request's head, also between requests | closed |
 //! | [`HEAD_BYTES_MAX`], [`HEADERS_MAX`] of a head | 431 and closed |
@@ -23,18 +23,16 @@ use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::Peer;
+use super::places::{CONNECTIONS_EACH_MAX, CONNECTIONS_MAX, Full, Place, Places};
 use crate::auth::Identity;
 use crate::supervisor::Reporter;
 
-/// Connections at once, over all listeners.
-pub const CONNECTIONS_MAX: usize = 1024;
 /// Longest a TLS handshake may take.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Longest the head of a request may take, counted from the end of the one before.
@@ -76,7 +74,7 @@ pub struct ListenError {
 pub struct Listener {
     socket: Arc<TcpListener>,
     tls: Option<TlsAcceptor>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Where it listens, with the port the system chose when 0 was asked for.
     pub address: SocketAddr,
 }
@@ -89,7 +87,7 @@ pub async fn bind(
     address: SocketAddr,
     key: &'static str,
     tls: Option<Arc<ServerConfig>>,
-    places: &Arc<Semaphore>,
+    places: &Arc<Places>,
 ) -> Result<Listener, ListenError> {
     let failed = |source| ListenError { address, key, source };
     let mut bound = TcpListener::bind(address).await;
@@ -106,11 +104,6 @@ pub async fn bind(
         places: Arc::clone(places),
         address,
     })
-}
-
-/// The places all listeners share.
-pub fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(CONNECTIONS_MAX))
 }
 
 impl Listener {
@@ -138,9 +131,12 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                        self.turn_away(stream);
-                        continue;
+                    let place = match self.places.take(peer.ip()) {
+                        Ok(place) => place,
+                        Err(full) => {
+                            self.turn_away(stream, peer, full);
+                            continue;
+                        }
                     };
                     let (router, stop) = (router.clone(), stop.clone());
                     connections.spawn(self.clone().connection(stream, peer, router, stop, place));
@@ -157,8 +153,12 @@ impl Listener {
         Ok(())
     }
 
-    fn turn_away(&self, mut stream: TcpStream) {
-        tracing::debug!(limit = CONNECTIONS_MAX, "connection refused: all places taken");
+    fn turn_away(&self, mut stream: TcpStream, peer: SocketAddr, full: Full) {
+        let limit = match full {
+            Full::All => CONNECTIONS_MAX,
+            Full::Network => CONNECTIONS_EACH_MAX,
+        };
+        tracing::debug!(%peer, ?full, limit, "connection refused: no place is left");
         if self.tls.is_none() {
             // One small write into an empty socket buffer does not wait.
             let _gone_already = stream.try_write(BUSY);
@@ -172,7 +172,7 @@ impl Listener {
         peer: SocketAddr,
         router: Router,
         stop: CancellationToken,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) {
         let _held = place;
         let _only_delays = stream.set_nodelay(true);

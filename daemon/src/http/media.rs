@@ -68,7 +68,7 @@ async fn recorded(
     Ok(answer(text.await?))
 }
 
-/// A playlist of the last seconds of a session that records.
+/// A playlist of the last seconds of a session that records, or has ended since.
 #[utoipa::path(get, path = "/sessions/{id}/live", tag = "media", params(("id" = String, Path)),
     responses((status = 200, content_type = "application/vnd.apple.mpegurl", body = String),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
@@ -82,7 +82,8 @@ async fn live(
     watched(&app, id, &who);
     let text = blocking(&app, move |app| {
         let session = app.archive.session(id)?;
-        Ok(playlist::write(&parts(app, id, session.state)?, Kind::Live, "media/"))
+        let kind = if session.state.is_running() { Kind::Live } else { Kind::Over };
+        Ok(playlist::write(&parts(app, id, session.state)?, kind, "media/"))
     });
     Ok(answer(text.await?))
 }

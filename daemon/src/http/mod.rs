@@ -16,6 +16,7 @@ pub mod local;
 mod media;
 mod openapi;
 mod payments;
+mod places;
 pub mod problem;
 mod range;
 pub mod rate;

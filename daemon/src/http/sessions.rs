@@ -433,9 +433,11 @@ fn filter(query: ListQuery) -> Result<Filter, Problem> {
     }
     let time = |text: Option<String>, name: &str| match text {
         None => Ok(None),
-        Some(text) => match text.parse::<Timestamp>() {
-            Ok(time) => Ok(Some(u64::try_from(time.as_microsecond()).unwrap_or(0))),
-            Err(_) => Err(unfit(&format!("`{name}` is no RFC 3339 time"))),
+        Some(text) => match moment(&text) {
+            Some(time) => Ok(Some(u64::try_from(time.as_microsecond()).unwrap_or(0))),
+            None => {
+                Err(unfit(&format!("`{name}` is no RFC 3339 time, such as 2026-11-21T01:02:03Z")))
+            }
         },
     };
     let state = query.state.map(|state| SessionState::from_str(&state)).transpose();
@@ -446,12 +448,25 @@ fn filter(query: ListQuery) -> Result<Filter, Problem> {
     let to = to_us.map(|us| SessionId::new(us.div_ceil(1000), [0; 10]));
     Ok(Filter {
         source: query.source,
-        state: state.map_err(|()| unfit("`state` is not one of a session's states"))?,
+        state: state.map_err(|()| {
+            let known: Vec<&str> = SessionState::ALL.iter().map(|state| state.as_str()).collect();
+            unfit(&format!("`state` is not one of a session's: {}", known.join(", ")))
+        })?,
         from_us: time(query.from, "from")?,
         to_us,
         before: cursor.or(to),
         limit,
     })
+}
+
+/// A moment as RFC 3339 writes it. The last two days there are, which people write for "for ever",
+/// lie beyond what is counted here, and are its last moment.
+fn moment(text: &str) -> Option<Timestamp> {
+    let beyond = || {
+        let rest = text.strip_prefix("9999-12-30").or_else(|| text.strip_prefix("9999-12-31"))?;
+        format!("9999-12-29{rest}").parse().ok().map(|_: Timestamp| Timestamp::MAX)
+    };
+    text.parse().ok().or_else(beyond)
 }
 
 fn page(app: &App, filter: &Filter) -> Result<SessionList, Problem> {

@@ -2,6 +2,7 @@
 //! daemon it talks to.
 
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
@@ -22,7 +23,7 @@ const HASHED: &str = "assets/";
 pub async fn serve(method: Method, uri: Uri) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path == "api" || path.starts_with("api/") {
-        return guard::not_found(uri).await.into_response();
+        return guard::not_found(OriginalUri(uri)).await.into_response();
     }
     if method != Method::GET && method != Method::HEAD {
         let mut response = guard::method_not_allowed(method).await.into_response();
