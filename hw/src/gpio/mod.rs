@@ -51,6 +51,18 @@ pub enum GpioError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The kernel keeps the registers of the pins to itself.
+    #[error(
+        "gpio rppal cannot reach the pins: it needs {device} of Raspberry Pi's kernel; \
+         gpiocdev works with every kernel"
+    )]
+    Registers {
+        /// The device through which that kernel gives them.
+        device: &'static str,
+        /// The backend's own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No chip with the wanted label.
     #[error("no gpio chip is labelled {wanted}: there is {found}")]
     NoChip {
@@ -154,7 +166,7 @@ impl Gpio {
         let opened = match choice {
             GpioChoice::Off => return Self::missing("switched off in the settings"),
             GpioChoice::Sim => Ok(Box::new(sim::SimPort::new()) as Box<dyn GpioPort>),
-            GpioChoice::Rppal => raspberry::open(),
+            GpioChoice::Rppal => raspberry::open(board),
             GpioChoice::Cdev { label } => cdev::open(label.as_deref()),
             GpioChoice::Auto if !board.kind.is_raspberry_pi() => {
                 return Self::missing(format!("{board} has no known pin header"));
@@ -186,7 +198,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn open_best(board: &Board, machine: &Machine) -> Result<Box<dyn GpioPort>, GpioError> {
     if raspberry::has_registers(board, machine) {
-        match raspberry::open() {
+        match raspberry::open(board) {
             Ok(port) => return Ok(port),
             Err(error) => tracing::debug!(error = with_causes(&error), "rppal left out"),
         }
