@@ -32,7 +32,7 @@ WEB   := daemon/web
 LUCID := $(CARGO_TARGET_DIR)/release/lucid
 
 .PHONY: help run build web test bench fuzz test-power test-systemd test-container install uninstall deb deb-arm64 \
-	deb-arm64-check image test-image container clean
+	deb-arm64-check image test-image test-pins container clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -131,6 +131,15 @@ test-image: deb-arm64 ## Boot the image in QEMU: claim, record, verify, cut the 
 	$(CARGO) build --locked -p lucid
 	tests/image/run $(CARGO_TARGET_DIR)/image/out/lucid-*-rpi5.img $(CARGO_TARGET_DIR)/debug/lucid \
 		$(CARGO_TARGET_DIR)/image/test $(IMAGE_TEST_ARGS)
+	@$(MAKE) --no-print-directory test-pins
+
+# QEMU has no Pi 5: the Pi 3 is the only board here whose registers rppal can have.
+test-pins: ## Try light and button through rppal on an emulated Raspberry Pi 3
+	@scripts/deps image
+	image-build/builder cargo build --locked --release --target aarch64-unknown-linux-gnu -p lucid-hw --example panel
+	root=$$(KERNEL=debian image-build/rootfs) && tests/image/pins "$$root" \
+		$(CARGO_TARGET_DIR)/image/target-arm64/aarch64-unknown-linux-gnu/release/examples/panel \
+		$(CARGO_TARGET_DIR)/image/test
 
 clean: ## Remove what was built (recordings are not touched)
 	$(CARGO) clean
