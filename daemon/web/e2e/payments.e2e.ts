@@ -116,11 +116,16 @@ describe("payments", () => {
     await page.getByRole("link", { name: "Wallets" }).click();
     await page.locator('[data-wallet="main"]').getByText("8,214.350001").waitFor();
     expect(await plain(page, '[data-wallet="main"]')).toMatch(/2,625.50 USDT promised to payouts/);
-    expect(await plain(page, '[data-wallet="cold"]')).toMatch(
-      /payments are proposed here and signed there. Its key is not here/,
-    );
+    expect(await plain(page, '[data-wallet="main"]')).toMatch(/ of [\d,]+ points left/);
+    // Said once, by the words of its kind.
+    const cold = await plain(page, '[data-wallet="cold"]');
+    expect(cold).toMatch(/payments are proposed here and signed there./);
+    expect(cold).not.toMatch(/Its key is not here/);
     await page.locator('[data-wallet="main"]').getByText("What went in and out").click();
     await page.getByText("− 125.50").waitFor();
+    // Of a wallet that pays nobody nothing is kept, which is not the same as nothing moved.
+    await page.locator('[data-wallet="cold"]').getByText("What went in and out").click();
+    await page.locator('[data-wallet="cold"]').getByText("Movements are kept of the wallet that pays").waitFor();
     await page.getByRole("button", { name: "Add a wallet" }).click();
     const dialog = page.getByRole("dialog", { name: "Add a wallet" });
     await dialog.getByLabel("Name").fill("Partner");
@@ -160,7 +165,7 @@ describe("payments", () => {
     await page.getByText(/Sent; the stake counts once the block is final/).waitFor();
     await page
       .getByRole("list", { name: "Orders under way" })
-      .getByText(/freeze; in block 68152/i)
+      .getByText(/freeze; in block 68152, not yet solid. Ordered by admin./i)
       .waitFor();
     await page.getByLabel("What to do").selectOption("vote");
     const ballot = page.getByLabel(/Representatives and their votes/);
@@ -179,6 +184,12 @@ describe("payments", () => {
     await page.getByLabel("Wallet").selectOption("cold");
     await page.getByText("Nothing is staked").waitFor();
     await page.getByText(/only watched: it cannot stake/).waitFor();
+    const wallet = page.getByRole("combobox", { name: "Wallet" });
+    await wallet.selectOption("stick");
+    await page.getByText("The chain does not know this wallet yet").waitFor();
+    expect(await page.getByRole("alert").count()).toBe(0);
+    await wallet.selectOption("main");
+    await coming.waitFor();
   });
 
   it("give statements to read, as CSV and to print", async () => {
@@ -190,6 +201,14 @@ describe("payments", () => {
       page.getByRole("link", { name: "CSV" }).click(),
     ]);
     expect(download.suggestedFilename()).toMatch(/^statement.*\.csv$/);
+    // On a phone every part of a line is in sight, with what it is.
+    await page.setViewportSize({ width: 390, height: 844 });
+    const line = page.getByRole("region", { name: "Lines of the statement" }).locator("tbody tr").first();
+    for (const part of await line.locator("td").all()) {
+      const box = await part.boundingBox();
+      expect((box?.x ?? 0) + (box?.width ?? 999)).toBeLessThanOrEqual(390);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
     await page.getByLabel("Month (UTC)").fill("2001-01");
     await page.getByText("Nothing in this month").waitFor();
   });

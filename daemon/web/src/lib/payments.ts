@@ -155,7 +155,7 @@ export interface Staking {
   votes_available: number;
   reward_sun: number;
   /** Orders that are not final yet. */
-  under_way: { txid: string; state: string; detail: string }[];
+  under_way: Receipt[];
   claimable_ms: number | null;
   minimum_sun: number;
   as_of_ms: number;
@@ -166,6 +166,8 @@ export interface Receipt {
   txid: string;
   state: string;
   detail: string;
+  /** Who ordered it, if somebody was named. */
+  by?: string | null;
 }
 
 export type StakingOrder = { wallet: string; idempotency_key: string } & (
