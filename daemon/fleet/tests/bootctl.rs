@@ -33,14 +33,18 @@ impl Device {
         std::fs::write(self.path("cmdline"), format!("quiet rauc.slot={slot}\n")).unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lucid-bootctl"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-bootctl"));
+        command
             .args(arguments)
             .env("LUCID_BOOT_CONFIG", self.dir.path())
             .env("LUCID_BOOT_COMMAND_LINE", self.path("cmdline"))
-            .env("LUCID_BOOT_BACKEND", self.backend)
-            .output()
-            .unwrap()
+            .env("LUCID_BOOT_BACKEND", self.backend);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     #[track_caller]
@@ -141,6 +145,37 @@ fn a_system_on_trial_is_given_up_with_a_reason() {
     assert_eq!(device.ok(&["get-primary"]), "A");
     device.boot("A");
     assert!(device.ok(&["fall-back"]).contains("nothing to fall back from"));
+}
+
+/// Without a reason of its own it names what failed, and a service that systemd starts again for
+/// ever: that one is never found in the state `failed`.
+#[test]
+fn a_system_on_trial_that_is_given_up_names_its_units() {
+    let all = "Id=lucid.service\nActiveState=activating\nNRestarts=7\n\n\
+               Id=dbus.service\nActiveState=active\nNRestarts=0\n\n\
+               Id=data.mount\nActiveState=failed\n\nId=basic.target\nActiveState=active\n";
+    let named = "on the new system these units failed: data.mount; these ended and were started \
+                 again: lucid.service (7 times)";
+    let nothing = "the new system did not confirm itself in time";
+    for (told, reason) in [(all, named), ("", nothing)] {
+        let device = Device::new("initrd");
+        device.ok(&["set-primary", "B"]);
+        device.boot("B");
+        let script = device.path("script");
+        std::fs::write(&script, format!("#!/bin/sh\nprintf '%b' '{told}'\n")).unwrap();
+        // By another process: what this one has open for writing may not be run.
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(script);
+        assert!(install.arg(device.path("systemctl")).status().unwrap().success());
+        let file = device.path("reason");
+        let output = device
+            .command(&["fall-back", "--reason-file", file.to_str().unwrap()])
+            .env("PATH", device.dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), reason);
+    }
 }
 
 /// Every state of the file, through the shells an initrd may have: what the shell takes is what

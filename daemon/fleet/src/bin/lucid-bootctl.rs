@@ -231,18 +231,34 @@ fn fall_back(
     Ok(true)
 }
 
-/// The units that systemd calls failed, as a reason.
+/// The units that failed, or ended and were started again, as a reason. A service that systemd
+/// starts again for ever is never in the state `failed` when somebody looks.
 fn failed_units() -> String {
-    let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
+    let arguments = ["show", "--property=Id,ActiveState,NRestarts", "--no-pager", "*"];
     let told = Command::new("systemctl").args(arguments).output();
-    let units: Vec<String> = told
-        .map(|told| String::from_utf8_lossy(&told.stdout).into_owned())
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
-        .collect();
-    match units.is_empty() {
+    let told =
+        told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
+    let (mut failed, mut restarted) = (Vec::new(), Vec::new());
+    // One block a unit.
+    for unit in told.split("\n\n") {
+        let value = |key: &str| {
+            unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or("")
+        };
+        match (value("ActiveState"), value("NRestarts")) {
+            ("failed", _) => failed.push(value("Id")),
+            (_, "" | "0") => {}
+            (_, times) => restarted.push(format!("{} ({times} times)", value("Id"))),
+        }
+    }
+    let mut said = Vec::new();
+    if !failed.is_empty() {
+        said.push(format!("these units failed: {}", failed.join(", ")));
+    }
+    if !restarted.is_empty() {
+        said.push(format!("these ended and were started again: {}", restarted.join(", ")));
+    }
+    match said.is_empty() {
         true => "the new system did not confirm itself in time".into(),
-        false => format!("on the new system these units failed: {}", units.join(", ")),
+        false => format!("on the new system {}", said.join("; ")),
     }
 }
