@@ -3,9 +3,12 @@
 import hashlib
 import http.client
 import json
+import os
 import re
 import ssl
 import time
+
+from promise import check
 
 PASSWORD = "correct horse battery staple"
 PATIENCE_S = 900
@@ -23,12 +26,13 @@ class Device:
         self.certificate = None
         self.token = None
 
-    def _connect(self):
+    def _connect(self, timeout_s=60):
         context = ssl.create_default_context()
         # Known by its fingerprint, as the console prints it, and by no authority.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        link = http.client.HTTPSConnection("127.0.0.1", self.machine.port, timeout=60, context=context)
+        link = http.client.HTTPSConnection("127.0.0.1", self.machine.port, timeout=timeout_s, context=context,
+                                           blocksize=1 << 18)
         link.connect()
         seen = hashlib.sha256(link.sock.getpeercert(binary_form=True)).hexdigest()
         if self.certificate and seen != self.certificate:
@@ -103,6 +107,42 @@ class Device:
         """Signs in with the password of the tests."""
         answer = self.call("POST", "/session-token", {"username": username, "password": PASSWORD})
         self.token = answer["token"]
+
+    def upload(self, path, file, length=None):
+        """Sends a file of the host's; status and answer. With `length` so many bytes are promised,
+        and the line is cut after those of the file: then there is no answer."""
+        link = self._connect(900)
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/octet-stream",
+                   "Content-Length": str(length or os.path.getsize(file))}
+        try:
+            with open(file, "rb") as body:
+                try:
+                    link.request("POST", f"/api/v1{path}", body, headers)
+                except OSError:
+                    # It may have been answered before all of it was sent.
+                    pass
+            if length:
+                return None, None
+            answer = link.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            link.close()
+
+    def record_camera(self):
+        """Lets the one camera of the machine be recorded; the source."""
+        found = self.get("/sources/discovered")["items"]
+        cameras = [item for item in found if item["kind"] == "v4l2"]
+        check(cameras, f"the camera is offered: {found}")
+        for source in self.get("/sources")["items"]:
+            self.call("DELETE", f"/sources/{source['id']}")
+        return self.call("POST", "/sources", {"name": "Gate", "uri": cameras[0]["uri"]})["id"]
+
+    def recording(self, source):
+        """Waits until the source is recorded; the session."""
+        def ours(answer):
+            return [s for s in answer["items"] if s["id"] == source and s["state"] == "recording"]
+        answer = self.wait("the recording", "/sources", ours)
+        return ours(answer)[0]["current_session_id"]
 
     def fragments(self, session):
         """Names of a session's newest fragments and their lengths in seconds: what is durable."""

@@ -92,8 +92,9 @@ class Machine:
         self.shell_socket = None
         self.pending = b""
 
-    def start(self):
-        """Switches it on; returns at once."""
+    def start(self, *devices):
+        """Switches it on, with further devices of QEMU's; returns at once. When the system in it
+        restarts, the machine ends, and is switched on again by whoever follows it."""
         self.starts += 1
         work = self.image.work
         self.console_path = os.path.join(work, f"console-{os.path.basename(self.disk)}-{self.starts}.log")
@@ -115,6 +116,7 @@ class Machine:
             "-serial", f"file:{self.console_path}",
             "-chardev", f"socket,id=shell,path={shell_path},server=on,wait=off",
             "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
+            *(word for device in devices for word in ("-device", device)),
         ], stdin=subprocess.DEVNULL)
         self.on_since = time.monotonic()
         self.shell_socket = None
@@ -217,6 +219,13 @@ class Machine:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.shell_socket.close()
+
+    def ended(self):
+        """Whether it is off: switched off, cut, or its system restarts."""
+        if self.process.poll() is None:
+            return False
+        self.shell_socket.close()
+        return True
 
     def power_off(self, within_s=300):
         """Shuts it down in order."""
