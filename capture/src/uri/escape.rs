@@ -48,8 +48,8 @@ pub(super) fn encode_into(out: &mut String, text: &str, keep: fn(u8) -> bool) {
 /// Shortest part of a path that may be a key by its look, bytes.
 const KEY_BYTES: usize = 16;
 
-/// The path with everything that may be a credential replaced by `***`: values of parameters that are
-/// not known to be harmless, `name:secret` pairs, and parts that look like keys.
+/// The path with everything that may be a credential replaced by `***`: values of parameters that
+/// are not known to be harmless, `name:secret` pairs, and parts that look like keys.
 pub(super) fn redact_path(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for piece in path.split_inclusive(['/', '?', '&', ';']) {

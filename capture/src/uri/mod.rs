@@ -277,9 +277,9 @@ impl SourceUri {
         }
     }
 
-    /// Reads an address that a person wrote. Where `kept` is the source it replaces, `***` keeps what
-    /// is hidden of that one: user name and password of the same scheme, host and port, and the same
-    /// path.
+    /// Reads an address that a person wrote. Where `kept` is the source it replaces, `***` keeps
+    /// what is hidden of that one: user name and password of the same scheme, host and port, and
+    /// the same path.
     ///
     /// # Errors
     /// As [`Self::parse`], and for a `***` of which it is not known what it hides.

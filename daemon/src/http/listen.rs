@@ -2,7 +2,8 @@
 //!
 //! | limit | at it |
 //! |---|---|
-//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_EACH_MAX`] of one network | a plain one is told `busy` and closed, a TLS one closed |
+//! | [`CONNECTIONS_MAX`] connections | a plain one is told `busy` and closed, a TLS one closed |
+//! | [`CONNECTIONS_EACH_MAX`] of one network | the same |
 //! | [`HANDSHAKE_WITHIN`] for TLS | closed |
 //! | [`HEADERS_WITHIN`] for a request's head, also between requests | closed |
 //! | [`HEAD_BYTES_MAX`], [`HEADERS_MAX`] of a head | 431 and closed |

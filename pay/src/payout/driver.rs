@@ -84,7 +84,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
     pub fn accept(&mut self, event: Event, now: Millis) -> Result<(), DriverError> {
         let effects = self.engine.step(event, now)?;
         let entries = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Append(entry) => Some(entry),
+            Effect::Append(entry) => Some(*entry),
             Effect::Broadcast(_) | Effect::Sign(_) => None,
         });
         Ok(self.append(entries.collect())?)
@@ -181,7 +181,7 @@ impl<R: Rules, M: Medium, N: TronNode, W: Wallet> Driver<R, M, N, W> {
             let mut others = Vec::new();
             for effect in effects {
                 match effect {
-                    Effect::Append(entry) => entries.push(entry),
+                    Effect::Append(entry) => entries.push(*entry),
                     other => others.push(other),
                 }
             }

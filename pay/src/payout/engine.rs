@@ -41,7 +41,7 @@ impl<R: Rules> Engine<R> {
     /// # Errors
     /// A [`Refusal`] for whoever sent the event.
     pub fn step(&self, event: Event, now: Millis) -> Result<Vec<Effect>, Refusal> {
-        let append = |record| Effect::Append(Entry { at: now, record });
+        let append = |record| Effect::Append(Box::new(Entry { at: now, record }));
         let one = |record| Ok(vec![append(record)]);
         match event {
             Event::Requests { batch, requests } => self.requests(batch, requests, now),
@@ -163,7 +163,7 @@ impl<R: Rules> Engine<R> {
         if stakes.live().count() >= STAKES_LIVE_MAX {
             return Err(Refusal::Stakes);
         }
-        Ok(vec![Effect::Append(Entry { at: now, record: Record::Staked(stake) })])
+        Ok(vec![Effect::Append(Box::new(Entry { at: now, record: Record::Staked(stake) }))])
     }
 
     fn waits(&self, id: &PayoutId) -> bool {
@@ -206,7 +206,7 @@ impl<R: Rules> Engine<R> {
             self.check(&request)?;
             let second = request.amount > self.policy.second_person_above;
             let record = Record::Requested { request, batch: batch.clone(), second };
-            effects.push(Effect::Append(Entry { at: now, record }));
+            effects.push(Effect::Append(Box::new(Entry { at: now, record })));
         }
         Ok(effects)
     }
@@ -275,7 +275,7 @@ impl<R: Rules> Engine<R> {
         head_time: Option<Millis>,
         now: Millis,
     ) -> Vec<Effect> {
-        let append = |record| vec![Effect::Append(Entry { at: now, record })];
+        let append = |record| vec![Effect::Append(Box::new(Entry { at: now, record }))];
         let (life, seen, settled) = if let Some(live) = self.book.live.get(&txid) {
             (live.attempt.life(), live.seen, R::settled(&live.attempt, looks, needed))
         } else if let Some((life, staked)) = self.book.stakes.life(&txid) {
@@ -326,11 +326,11 @@ impl<R: Rules> Engine<R> {
         // After it was once taken, further answers change nothing: it is paid, failed or expired.
         if !was_taken && before.as_ref() != Some(&(taken, words.clone())) {
             let record = Record::Broadcast { txid, taken, answer: words };
-            effects.push(Effect::Append(Entry { at: now, record }));
+            effects.push(Effect::Append(Box::new(Entry { at: now, record })));
         }
         if !taken && R::refusal_ends(was_taken) {
             let record = Record::Expired { txid, block: 0, time: 0 };
-            effects.push(Effect::Append(Entry { at: now, record }));
+            effects.push(Effect::Append(Box::new(Entry { at: now, record })));
         }
         effects
     }
@@ -341,7 +341,7 @@ impl<R: Rules> Engine<R> {
             return None;
         }
         let record = Record::Held { payout: id, cause };
-        Some(Effect::Append(Entry { at: now, record }))
+        Some(Effect::Append(Box::new(Entry { at: now, record })))
     }
 
     pub(super) fn hold_all(&self, cause: &str, now: Millis) -> Vec<Effect> {

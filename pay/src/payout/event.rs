@@ -129,7 +129,7 @@ pub struct View {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Write the record, then apply it.
-    Append(Entry),
+    Append(Box<Entry>),
     /// Send the live transaction's stored bytes.
     Broadcast(TxId),
     /// Estimate, build and sign this, then answer with [`Event::Signed`].

@@ -56,7 +56,7 @@ fn run(engine: &mut Engine<Strict>, event: Event, now: Millis) -> Result<Option<
     let mut order = None;
     for effect in engine.step(event, now)? {
         match effect {
-            Effect::Append(Entry { at, record }) => engine.book.apply(Entry { at, record }),
+            Effect::Append(entry) => engine.book.apply(*entry),
             Effect::Sign(found) => order = Some(*found),
             Effect::Broadcast(_) => {}
         }
