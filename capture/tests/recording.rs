@@ -8,11 +8,11 @@ use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::export::{ExportSpec, export};
 use lucid_capture::recorder::{
     self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderError, RecorderEvent,
-    SessionSpec, Stamp,
+    SessionSpec, SourceState, Stamp,
 };
 use lucid_capture::{
-    ArchiveError, HardwareEncoder, SourceUri, StreamOptions, check, probe_encoders, recovery,
-    retention,
+    ArchiveError, HardwareEncoder, SourceError, SourceUri, StreamOptions, check, probe_encoders,
+    recovery, retention,
 };
 use lucid_evidence::bundle::read;
 use lucid_evidence::chunk::{MediaKind, open_chunk};
@@ -495,6 +495,52 @@ fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
     let id = recording.join().unwrap()[0];
     let (lines, kinds) = events_of(&archive, id);
     assert_eq!((lines.len(), kinds), (2, vec![MediaKind::Events]));
+    let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
+    assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
+}
+
+#[test]
+fn a_source_that_is_refused_leaves_no_session_unless_one_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = archive(dir.path());
+    let witness = Arc::new(Witness::default());
+    let text = dir.path().join("text.mp4");
+    std::fs::write(&text, "this is no video\n".repeat(100)).unwrap();
+    let refused = || config(&format!("file://{}", text.display()));
+    let try_first = |config| {
+        recorder::start_with_media(archive.clone(), witness.clone(), quiet(), config).unwrap()
+    };
+    let recording = try_first(refused());
+    while !recording.has_ended() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(recording.state().0, SourceState::Refused);
+    let failure = recording.failure();
+    assert!(matches!(failure, Some(SourceError::NotVideo { .. })), "{failure:?}");
+    assert!(recording.live().is_none() && recording.join().unwrap().is_empty());
+    assert!(archive.catalogue().sessions(None, 10).unwrap().0.is_empty());
+    assert!(witness.opened.lock().unwrap().is_empty());
+
+    // One that works is recorded from its first picture on.
+    let id = try_first(config(SMALL)).join().unwrap()[0];
+    let session = archive.session(id).unwrap();
+    assert!(session.stream_end_us >= 5_000_000, "{session:?}");
+    assert_eq!(archive.gaps(&session).unwrap(), []);
+    let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
+    assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
+    let mut prepared = config(SMALL);
+    prepared.spec.id = Some(id);
+    let result = recorder::start_with_media(archive.clone(), witness.clone(), quiet(), prepared);
+    assert!(matches!(result.err(), Some(RecorderError::Prepared)));
+
+    // Asked for, the session is there before the source; the chain takes no checkpoint of nothing.
+    witness.checkpoints.lock().unwrap().clear();
+    let recording = recorder::start(archive.clone(), witness.clone(), quiet(), refused()).unwrap();
+    let id = recording.join().unwrap()[0];
+    assert_eq!(witness.checkpoints.lock().unwrap().len(), 0);
+    assert!(archive.catalogue().checkpoints(id).unwrap().is_empty());
+    let closed = witness.closed.lock().unwrap().last().unwrap().clone();
+    assert_eq!((closed.manifest().session, closed.manifest().tree_size), (id, 0));
     let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }

@@ -6,6 +6,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::owner::Owner;
 use support::{Answer, Daemon, start, start_in};
 
 fn call(daemon: &Daemon, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
@@ -124,4 +125,52 @@ fn the_device_offers_what_it_finds_and_says_what_it_is() {
         assert_eq!(found["state"], "healthy", "{found}");
         assert_eq!(found["reason"], Value::Null, "{found}");
     }
+}
+
+#[test]
+fn a_file_that_is_no_video_leaves_no_session_and_is_recorded_once_it_is_one() {
+    let owner = Owner::of(start(&["--set", "record.demo=false"]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("text.mp4");
+    std::fs::write(&path, "this is no video\n".repeat(100)).unwrap();
+    let new = json!({"name": "Film", "uri": format!("file://{}", path.display())});
+    let made = owner.call("POST", "/sources", Some(new)).json();
+    let source = format!("/sources/{}", made["id"].as_str().unwrap());
+    let refused = owner.wait(&source, |source| source["state"] == "refused");
+    let reason = refused["state_reason"].as_str().unwrap();
+    assert!(reason.contains("no video"), "{reason}");
+    assert_eq!(refused["current_session_id"], Value::Null);
+    assert_eq!(owner.get("/sessions")["items"], json!([]));
+
+    // It becomes one: one session, with all of it.
+    let film = dir.path().join("film.mp4");
+    std::fs::copy(lucid_tests::fixture("street-640x272-10s.mp4"), &film).unwrap();
+    std::fs::rename(&film, &path).unwrap();
+    let list = owner.wait("/sessions", |list| list["items"][0]["state"] == "completed");
+    let items = list["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["end_reason"]), (1, &json!("source ended")), "{list}");
+    assert!(items[0]["chunks"].as_u64() > Some(0), "{list}");
+    assert_eq!(owner.get(&source)["state"], "idle");
+    let (exit, log, _) = owner.daemon.stop();
+    assert_eq!(exit, 0, "{log}");
+    assert!(!log.contains("the chain refused"), "{log}");
+}
+
+#[test]
+fn an_empty_session_is_closed_on_the_chain_without_a_checkpoint() {
+    let owner = Owner::of(start(&["--set", "record.demo=false"]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("text.mp4");
+    std::fs::write(&path, "this is no video\n".repeat(100)).unwrap();
+    let uri = format!("file://{}", path.display());
+    let new = json!({"name": "Film", "uri": uri, "enabled": false});
+    let made = owner.call("POST", "/sources", Some(new)).json();
+    let begun = owner.call("POST", "/sessions", Some(json!({"source_id": made["id"]})));
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    let session = format!("/sessions/{}", begun.json()["id"].as_str().unwrap());
+    let closed = owner.wait(&session, |session| session["anchored"] != Value::Null);
+    assert_eq!((&closed["chunks"], &closed["end_reason"]), (&json!(0), &json!("source failed")));
+    let (exit, log, _) = owner.daemon.stop();
+    assert_eq!(exit, 0, "{log}");
+    assert!(!log.contains("the chain refused"), "{log}");
 }

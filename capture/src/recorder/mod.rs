@@ -5,12 +5,15 @@
 //! an [`Anchor`].
 
 mod feed;
+mod first;
 mod run;
 mod session;
 pub(crate) mod writer;
 
 pub use feed::{EncodeLost, EventFeed, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, Stamp};
-pub use run::{LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start};
+pub use run::{
+    LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start, start_with_media,
+};
 pub use session::{Account, SessionSpec, finish_session};
 pub(crate) use session::{store_closing, volumes_used, wall_us};
 pub use writer::{Limits, RecordKind, read_volume_key, volume_key};
@@ -106,6 +109,9 @@ pub enum RecorderError {
     /// Asked to go on in a new session, where only one was prepared.
     #[error("a recording with events or an identifier given in advance is one session")]
     Rolls,
+    /// Asked to open the session only once media has come, where one was prepared.
+    #[error("a recording with events or an identifier given in advance opens its session at once")]
+    Prepared,
     /// No room on the disk that may be used.
     #[error(
         "no room to record: {available} bytes are left, {needed} bytes are kept free; \

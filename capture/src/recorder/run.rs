@@ -2,6 +2,7 @@
 //! ends in order.
 
 use super::feed::{EncodeLost, EventFeed};
+use super::first::First;
 use super::session::{ActiveSession, OpenChunks, SessionSpec};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
 use crate::archive::Archive;
@@ -19,11 +20,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often the thread looks whether it should stop.
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const POLL: Duration = Duration::from_millis(200);
 /// The first wait before a source is opened again.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait before a source is opened again.
-const BACKOFF_MAX: Duration = Duration::from_secs(15);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// How a source is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,6 +110,7 @@ struct Shared {
     session: Mutex<Option<SessionId>>,
     open: Arc<Mutex<OpenChunks>>,
     state: Mutex<(SourceState, String)>,
+    failure: Mutex<Option<SourceError>>,
 }
 
 /// A recording that runs; stops when told, and when dropped.
@@ -133,37 +135,30 @@ pub fn start(
     if config.roll_after_us.is_some() && (config.events.is_some() || config.spec.id.is_some()) {
         return Err(RecorderError::Rolls);
     }
-    let shared = Arc::new(Shared {
-        stop: Mutex::new(None),
-        wake: Condvar::new(),
-        ended: AtomicBool::new(false),
-        session: Mutex::new(None),
-        open: Arc::default(),
-        state: Mutex::new((SourceState::Connecting, String::new())),
-    });
-    let mut driver = Driver {
-        archive,
-        anchor,
-        observer,
-        config,
-        shared: shared.clone(),
-        sessions: vec![],
-        feed: None,
-    };
+    let mut driver = Driver::new(archive, anchor, observer, config);
     // Opened here, so that the caller learns at once what is wrong and which session it is.
     let session = driver.open_session()?;
     let encode_lost = driver.config.events.clone();
-    let feed = encode_lost.map(|encode| EventFeed::new(session.clock(), encode));
-    driver.feed.clone_from(&feed);
-    let thread = std::thread::Builder::new()
-        .name("recorder".into())
-        .spawn(move || {
-            let result = driver.run(session);
-            driver.shared.ended.store(true, Ordering::Release);
-            result
-        })
-        .map_err(RecorderError::Thread)?;
-    Ok(Recording { shared, feed, thread: Some(thread) })
+    driver.feed = encode_lost.map(|encode| EventFeed::new(session.clock(), encode));
+    driver.spawn(Some(session))
+}
+
+/// Starts to record as [`start`] does, and opens the session only once the source has given its
+/// first media: a source that is refused outright leaves no session. Until then
+/// [`Recording::live`] knows none.
+///
+/// # Errors
+/// When the recording has events or an identifier given in advance.
+pub fn start_with_media(
+    archive: Arc<Archive>,
+    anchor: Arc<dyn Anchor>,
+    observer: Observer,
+    config: RecorderConfig,
+) -> Result<Recording, RecorderError> {
+    if config.events.is_some() || config.spec.id.is_some() {
+        return Err(RecorderError::Prepared);
+    }
+    Driver::new(archive, anchor, observer, config).spawn(None)
 }
 
 impl Recording {
@@ -183,6 +178,11 @@ impl Recording {
     /// How the source is doing, and why.
     pub fn state(&self) -> (SourceState, String) {
         lock(&self.shared.state).clone()
+    }
+
+    /// What was wrong with a source that is refused.
+    pub fn failure(&self) -> Option<SourceError> {
+        lock(&self.shared.failure).clone()
     }
 
     /// Whether the recording has come to its end.
@@ -222,7 +222,7 @@ impl Drop for Recording {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -240,18 +240,66 @@ enum RunEnd {
     NoStorage(RecorderError),
 }
 
-struct Driver {
+pub(super) struct Driver {
     archive: Arc<Archive>,
     anchor: Arc<dyn Anchor>,
     observer: Observer,
-    config: RecorderConfig,
+    pub(super) config: RecorderConfig,
     shared: Arc<Shared>,
     sessions: Vec<SessionId>,
     feed: Option<EventFeed>,
 }
 
 impl Driver {
-    fn open_session(&mut self) -> Result<ActiveSession, RecorderError> {
+    fn new(
+        archive: Arc<Archive>,
+        anchor: Arc<dyn Anchor>,
+        observer: Observer,
+        config: RecorderConfig,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            stop: Mutex::new(None),
+            wake: Condvar::new(),
+            ended: AtomicBool::new(false),
+            session: Mutex::new(None),
+            open: Arc::default(),
+            state: Mutex::new((SourceState::Connecting, String::new())),
+            failure: Mutex::new(None),
+        });
+        Driver { archive, anchor, observer, config, shared, sessions: vec![], feed: None }
+    }
+
+    /// Runs on a thread of its own; without a session, one is opened once media has come.
+    fn spawn(mut self, session: Option<ActiveSession>) -> Result<Recording, RecorderError> {
+        let (shared, feed) = (self.shared.clone(), self.feed.clone());
+        let thread = std::thread::Builder::new().name("recorder".into());
+        let thread = thread.spawn(move || {
+            let result = match session {
+                Some(session) => self.run(session, None),
+                None => match self.first_media() {
+                    Ok(Some((session, first))) => self.run(session, Some(first)),
+                    Ok(None) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                },
+            };
+            self.shared.ended.store(true, Ordering::Release);
+            result
+        });
+        Ok(Recording { shared, feed, thread: Some(thread.map_err(RecorderError::Thread)?) })
+    }
+
+    /// Whether it was asked to stop.
+    pub(super) fn stopped(&self) -> Option<EndReason> {
+        *lock(&self.shared.stop)
+    }
+
+    /// The source will not be recorded for `error`.
+    pub(super) fn refuse(&self, error: &SourceError) {
+        *lock(&self.shared.failure) = Some(error.clone());
+        self.source(SourceState::Refused, &error.to_string());
+    }
+
+    pub(super) fn open_session(&mut self) -> Result<ActiveSession, RecorderError> {
         let session = ActiveSession::open(
             self.archive.clone(),
             self.anchor.clone(),
@@ -265,7 +313,7 @@ impl Driver {
         Ok(session)
     }
 
-    fn source(&self, state: SourceState, reason: &str) {
+    pub(super) fn source(&self, state: SourceState, reason: &str) {
         let mut current = lock(&self.shared.state);
         if current.0 == state && current.1 == reason {
             return;
@@ -277,17 +325,19 @@ impl Driver {
         (self.observer)(RecorderEvent::Source { source_id, state, reason });
     }
 
-    fn run(&mut self, session: ActiveSession) -> Result<Vec<SessionId>, RecorderError> {
+    fn run(
+        &mut self,
+        session: ActiveSession,
+        mut first: Option<First>,
+    ) -> Result<Vec<SessionId>, RecorderError> {
         let mut session = session;
         let mut backoff = BACKOFF_FIRST;
         let mut lost_at: Option<Instant> = None;
         let (reason, why, tail) = loop {
-            self.source(SourceState::Connecting, "opening");
             let before = session.length_us();
-            let end = match self.open(&mut session) {
-                Ok(Ok(stream)) => self.feed(&mut session, stream),
-                Ok(Err(error)) => RunEnd::Failed(error),
-                Err(error) => RunEnd::NoStorage(error),
+            let end = match first.take() {
+                Some(first) => self.go_on(&mut session, first),
+                None => self.one_run(&mut session),
             };
             if session.length_us() > before {
                 (backoff, lost_at) = (BACKOFF_FIRST, None);
@@ -323,7 +373,7 @@ impl Driver {
                 RunEnd::Failed(error) => {
                     let text = error.to_string();
                     if !again || !may_come_back(&self.config.uri, &error) {
-                        self.source(SourceState::Refused, &text);
+                        self.refuse(&error);
                         break (EndReason::SourceFailed, text, None);
                     }
                     self.source(SourceState::Failed, &text);
@@ -387,16 +437,41 @@ impl Driver {
             self.events(session, false)?;
             let left = until.saturating_duration_since(Instant::now());
             let slice = if self.feed.is_some() { left.min(POLL) } else { left };
-            let stop = lock(&self.shared.stop);
-            let (stop, _) = self
-                .shared
-                .wake
-                .wait_timeout_while(stop, slice, |stop| stop.is_none())
-                .unwrap_or_else(PoisonError::into_inner);
+            let stop = self.pause(slice);
             if stop.is_some() || left.is_zero() {
-                return Ok(*stop);
+                return Ok(stop);
             }
         }
+    }
+
+    /// Waits for so long, or until it should stop.
+    pub(super) fn pause(&self, how_long: Duration) -> Option<EndReason> {
+        let stop = lock(&self.shared.stop);
+        let wake = &self.shared.wake;
+        let waited = wake.wait_timeout_while(stop, how_long, |stop| stop.is_none());
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Opens the source and records what it gives until that is over.
+    fn one_run(&mut self, session: &mut ActiveSession) -> RunEnd {
+        self.source(SourceState::Connecting, "opening");
+        match self.open(session) {
+            Ok(Ok(stream)) => self.feed(session, stream),
+            Ok(Err(error)) => RunEnd::Failed(error),
+            Err(error) => RunEnd::NoStorage(error),
+        }
+    }
+
+    /// Goes on with a source whose first media is here.
+    fn go_on(&mut self, session: &mut ActiveSession, first: First) -> RunEnd {
+        for event in first.events {
+            match self.take(session, event) {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return RunEnd::NoStorage(error),
+            }
+        }
+        self.feed(session, first.stream)
     }
 
     /// Opens the source. Where there are events it is opened beside, for it may take longer than
@@ -536,7 +611,7 @@ impl Driver {
 }
 
 /// Whether a failed source may work later without anybody changing it.
-fn may_come_back(uri: &SourceUri, error: &SourceError) -> bool {
+pub(super) fn may_come_back(uri: &SourceUri, error: &SourceError) -> bool {
     // A camera that answers 401 or 404 may be starting up; a file that is no video stays none.
     error.is_transient() || !matches!(uri.kind(), SourceKind::File { .. } | SourceKind::Test(_))
 }

@@ -142,11 +142,15 @@ impl ActiveSession {
             anchor: AnchorHeights::default(),
         };
         record.enter(SessionState::Created, now, "opened");
+        // A copy beside the media, so that a lost catalogue can be rebuilt. First, for it is what a
+        // full disk refuses: of such a session nothing may stay.
+        let key = volume_key(id, RecordKind::Session, 0, 0);
+        if let Err(error) = archive.volumes().append(vec![(key, record.encode())]) {
+            archive.keys().destroy(id)?;
+            return Err(error.into());
+        }
         archive.catalogue().put_session(&record)?;
         drop(opening);
-        // A copy beside the media, so that a lost catalogue can be rebuilt.
-        let key = volume_key(id, RecordKind::Session, 0, 0);
-        archive.volumes().append(vec![(key, record.encode())])?;
         anchor.opened(&record);
         observer(RecorderEvent::State {
             session: id,
@@ -438,9 +442,10 @@ pub fn finish_session(
     let chunks = archive.catalogue().all_chunks(id)?;
     let tree = Tree::<Blake3>::from_leaves(chunks.iter().map(|chunk| chunk.header.leaf()));
     let checkpoints = archive.catalogue().checkpoints(id)?;
-    // The last checkpoint covers the whole tree, even an empty one: a session that recorded nothing
-    // is provable too.
-    if checkpoints.last().is_none_or(|last| last.tree_size != tree.size())
+    // The last checkpoint covers the whole tree. An empty one needs none, and the chain takes none:
+    // the close says that nothing was recorded.
+    if tree.size() > 0
+        && checkpoints.last().is_none_or(|last| last.tree_size != tree.size())
         && let Some(signer) = archive.keys().load(id)?.and_then(|keys| keys.signer)
     {
         let (tree_size, root) = (tree.size(), tree.root());

@@ -1,9 +1,11 @@
 //! What records now: one recorder for each enabled source, started, watched and stopped here.
 //!
 //! The sources say what should record, this makes it so: [`Recordings::run`] compares the two and
-//! acts, again and again. A recorder itself opens its source again for as long as it takes; what
-//! ends altogether (a file, a full disk) is started again with back-off.
+//! acts, again and again. A recorder itself opens its source again for as long as it takes, in one
+//! session; what ends altogether (a file, a full disk) is started again with back-off. Sources
+//! that can be refused for good are tried before a session is opened for them.
 
+mod again;
 mod desktop;
 mod pulse;
 
@@ -27,15 +29,14 @@ use tokio_util::sync::CancellationToken;
 pub use desktop::DesktopJob;
 pub use pulse::Pulse;
 
+use again::{End, Ended, FileMark};
+
 use crate::machine::Machine;
 use crate::sources::{Retention, Source, SourceId, Sources};
 use crate::supervisor::Reporter;
 
 /// How often sources and recorders are compared.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);
-/// Wait before a recording that ended by itself is started again, at first and at most.
-const AGAIN_FIRST: Duration = Duration::from_secs(2);
-const AGAIN_MOST: Duration = Duration::from_secs(60);
 /// A recording goes on in a new session after this much media, so that retention has whole
 /// sessions to delete and an export need not be a day long.
 const ROLL_AFTER: Duration = Duration::from_secs(3600);
@@ -82,15 +83,8 @@ struct Running {
     /// The settings it runs with.
     source: Source,
     began: Instant,
-}
-
-/// What is remembered of a source that does not record.
-struct Ended {
-    state: SourceState,
-    reason: String,
-    /// `None`: not before somebody asks, since the source came to its proper end.
-    again_at: Option<Instant>,
-    wait: Duration,
+    /// Its file as it was before.
+    file: Option<FileMark>,
 }
 
 #[derive(Default)]
@@ -102,6 +96,10 @@ struct Slots {
     /// Set once the daemon stops: nothing begins any more.
     closed: bool,
 }
+
+/// Starts a recorder, with its session open or not yet.
+type Start =
+    fn(Arc<Archive>, Arc<dyn Anchor>, Observer, RecorderConfig) -> Result<Recording, RecorderError>;
 
 /// All recordings of the device.
 pub struct Recordings {
@@ -211,11 +209,14 @@ impl Recordings {
     /// # Errors
     /// When it records already, or the archive takes no new session.
     pub fn start(&self, source: &Source, note: &str) -> Result<SessionId, RecordingsError> {
+        let file = FileMark::of(&source.uri);
         let mut slots = lock(&self.slots);
         if slots.running.get(&source.id).is_some_and(|running| !running.recording.has_ended()) {
             return Err(RecordingsError::AlreadyRecording(source.id.clone()));
         }
-        self.begin(&mut slots, source, note)
+        // Who asks is told at once which session it is, whatever comes of it.
+        let session = self.begin(&mut slots, source, note, file, recorder::start)?;
+        session.ok_or(RecordingsError::Starting)
     }
 
     /// Ends the recording of a session and waits until it is stored. Blocks.
@@ -269,17 +270,23 @@ impl Recordings {
         self.collect_ended();
         let mut problems = Vec::new();
         for source in wanted.values() {
+            // Looked at before anything is locked: a dead disk may take its time.
+            let file = FileMark::of(&source.uri);
             let mut slots = lock(&self.slots);
-            let now = Instant::now();
             let ended = slots.ended.get(&source.id);
-            let due = ended.is_none_or(|ended| ended.again_at.is_some_and(|at| at <= now));
+            let due = ended.is_none_or(|ended| ended.is_due(source, file, Instant::now()));
             if slots.closed || !due || slots.running.contains_key(&source.id) {
                 continue;
             }
-            if let Err(error) = self.begin(&mut slots, source, "") {
+            let begun = match may_be_refused(source) {
+                true => self.begin(&mut slots, source, "", file, recorder::start_with_media),
+                false => self.begin(&mut slots, source, "", file, recorder::start),
+            };
+            if let Err(error) = begun {
                 let reason = error.to_string();
                 problems.push(format!("{}: {reason}", source.name));
-                note_end(&mut slots, &source.id, SourceState::Refused, reason, Duration::ZERO);
+                let (state, ran) = (SourceState::Refused, Duration::ZERO);
+                note_end(&mut slots, source, End { state, reason, failure: None, ran, file });
             }
         }
         problems
@@ -319,13 +326,16 @@ impl Recordings {
         };
         for (id, running) in ended {
             let (state, reason) = running.recording.state();
+            let (failure, file) = (running.recording.failure(), running.file);
             let ran = running.began.elapsed();
-            let reason = match running.recording.join() {
+            let (recording, source) = (running.recording, running.source);
+            let reason = match recording.join() {
                 Ok(_) => reason,
                 Err(error) => error.to_string(),
             };
             tracing::warn!(source = %id, reason, "a recording ended by itself");
-            note_end(&mut lock(&self.slots), &id, state, reason, ran);
+            let end = End { state, reason, failure, ran, file };
+            note_end(&mut lock(&self.slots), &source, end);
         }
     }
 
@@ -354,19 +364,21 @@ impl Recordings {
         slots: &mut Slots,
         source: &Source,
         note: &str,
-    ) -> Result<SessionId, RecordingsError> {
+        file: Option<FileMark>,
+        start: Start,
+    ) -> Result<Option<SessionId>, RecordingsError> {
         let encoders = lock(&self.encoders).clone().ok_or(RecordingsError::Starting)?;
         if slots.closed {
             return Err(RecordingsError::Starting);
         }
         let config = self.config(source, note, encoders);
         let (archive, anchor) = (Arc::clone(&self.archive), Arc::clone(&self.anchor));
-        let recording = recorder::start(archive, anchor, Arc::clone(&self.observer), config)?;
+        let recording = start(archive, anchor, Arc::clone(&self.observer), config)?;
         let session = recording.live().map(|live| live.session);
         let began = Instant::now();
-        let running = Running { recording, source: source.clone(), began };
+        let running = Running { recording, source: source.clone(), began, file };
         slots.running.insert(source.id.clone(), running);
-        session.ok_or(RecordingsError::Starting)
+        Ok(session)
     }
 
     fn config(&self, source: &Source, note: &str, encoders: EncoderPlan) -> RecorderConfig {
@@ -422,14 +434,15 @@ pub fn quota(retention: &Retention) -> Quota {
     }
 }
 
-fn note_end(slots: &mut Slots, id: &SourceId, state: SourceState, reason: String, ran: Duration) {
-    let before = slots.ended.get(id).map(|ended| ended.wait);
-    let wait = match before {
-        Some(wait) if ran < AGAIN_MOST => (wait * 2).min(AGAIN_MOST),
-        _ => AGAIN_FIRST,
-    };
-    let again_at = (state != SourceState::Idle).then(|| Instant::now() + wait);
-    slots.ended.insert(id.clone(), Ended { state, reason, again_at, wait });
+/// Whether the source may turn out to be one that cannot be recorded at all. The others are away at
+/// worst, which a session waits out and declares.
+fn may_be_refused(source: &Source) -> bool {
+    matches!(source.uri.kind(), SourceKind::File { .. } | SourceKind::Test(_))
+}
+
+fn note_end(slots: &mut Slots, source: &Source, end: End) {
+    let ended = Ended::note(slots.ended.get(&source.id), source, end, Instant::now());
+    slots.ended.insert(source.id.clone(), ended);
 }
 
 impl From<RecorderError> for RecordingsError {
