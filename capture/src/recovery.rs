@@ -4,7 +4,7 @@
 use crate::archive::Archive;
 use crate::catalogue::{ChunkMap, ChunkRecord, SessionRecord};
 use crate::recorder::writer::{Closing, RecordKind, close_chunk, volume_key};
-use crate::recorder::{Account, store_closing};
+use crate::recorder::{Account, Ending, store_closing};
 use crate::recorder::{Anchor, Observer, RecorderError, finish_session};
 use lucid_evidence::SessionId;
 use lucid_evidence::chunk::{ChunkSealer, Gap, GapReason, MediaKind};
@@ -115,7 +115,8 @@ pub fn recover_session(
     let tail = (!chunks.is_empty()).then_some(Gap { length_us: LOSS_MAX_US, reason: gap });
     let account = account(&chunks, tail);
     let why = format!("{}; closed when the recorder came back", gap.as_str());
-    finish_session(archive, anchor, observer, id, reason, tail, &why, account)?;
+    let ending = Ending { reason, tail, why, forced: false };
+    finish_session(archive, anchor, observer, id, ending, account)?;
     let length_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
     Ok(Recovered { session: id, length_us, damage })
 }

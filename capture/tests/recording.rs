@@ -544,3 +544,69 @@ fn a_source_that_is_refused_leaves_no_session_unless_one_was_asked_for() {
     let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }
+
+/// The state a session ended in, and why.
+fn ended_as(archive: &Archive, id: SessionId) -> (SessionState, String) {
+    let session = archive.session(id).unwrap();
+    let last = session.transitions.last().unwrap();
+    assert_eq!(last.state, session.state);
+    (session.state, last.reason.clone())
+}
+
+#[test]
+fn a_session_without_media_fails_and_one_that_is_forced_to_end_is_terminated() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = archive(dir.path());
+    let witness = Arc::new(Witness::default());
+    let start = |config| recorder::start(archive.clone(), witness.clone(), quiet(), config);
+
+    // An empty file, and a screen that is away until somebody stops waiting for it.
+    let empty = dir.path().join("empty.mp4");
+    std::fs::write(&empty, []).unwrap();
+    let id = start(config(&format!("file://{}", empty.display()))).unwrap().join().unwrap()[0];
+    let (state, why) = ended_as(&archive, id);
+    assert_eq!(state, SessionState::Failed, "{why}");
+    assert!(why.starts_with("no media came: ") && why.contains("no media:"), "{why}");
+    let mut away = config("screen://:4711");
+    away.persistence = Persistence::Always;
+    let recording = start(away).unwrap();
+    while recording.state().0 != SourceState::Failed {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    recording.stop(EndReason::Stopped);
+    let id = recording.join().unwrap()[0];
+    let (state, why) = ended_as(&archive, id);
+    assert_eq!(state, SessionState::Failed, "{why}");
+    assert!(why.starts_with("no media came: stopped; screen :4711"), "{why}");
+
+    // Whatever came of a session that is terminated is kept and proved like any other.
+    let (durable, told) = std::sync::mpsc::channel();
+    let durable = Mutex::new(durable);
+    let observer: Observer = Arc::new(move |event| {
+        if let RecorderEvent::Durable { .. } = event {
+            let _ = durable.lock().unwrap().send(());
+        }
+    });
+    let mut endless = config(SMALL);
+    endless.stop_after_us = None;
+    let recording = recorder::start(archive.clone(), witness.clone(), observer, endless).unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
+    recording.terminate(EndReason::Void, "its policy was altered");
+    let id = recording.join().unwrap()[0];
+    let expected = (SessionState::Terminated, "its policy was altered".to_owned());
+    assert_eq!(ended_as(&archive, id), expected);
+    let manifest = archive.manifest(id).unwrap();
+    assert_eq!(manifest.manifest().end_reason, EndReason::Void);
+    assert_eq!(witness.closed.lock().unwrap().last().unwrap().hash(), manifest.hash());
+    let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
+    assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
+
+    // One that came to its own end before is not.
+    let recording = start(config(SMALL)).unwrap();
+    while !recording.has_ended() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    recording.terminate(EndReason::Stopped, "too late");
+    let id = recording.join().unwrap()[0];
+    assert_eq!(ended_as(&archive, id).0, SessionState::Stored);
+}

@@ -170,6 +170,12 @@ fn an_empty_session_is_closed_on_the_chain_without_a_checkpoint() {
     let session = format!("/sessions/{}", begun.json()["id"].as_str().unwrap());
     let closed = owner.wait(&session, |session| session["anchored"] != Value::Null);
     assert_eq!((&closed["chunks"], &closed["end_reason"]), (&json!(0), &json!("source failed")));
+    assert_eq!(closed["state"], "failed", "{closed}");
+    let last = closed["transitions"].as_array().unwrap().last().unwrap()["reason"].clone();
+    assert!(last.as_str().is_some_and(|why| why.starts_with("no media came: ")), "{closed}");
+    assert!(last.as_str().is_some_and(|why| why.contains("no video")), "{closed}");
+    let listed = owner.get("/sessions?state=failed");
+    assert_eq!(listed["items"][0]["id"], closed["id"]);
     let (exit, log, _) = owner.daemon.stop();
     assert_eq!(exit, 0, "{log}");
     assert!(!log.contains("the chain refused"), "{log}");

@@ -26,9 +26,10 @@ pub enum SessionState {
     Anchored,
     /// Its keys for signing are gone and its proof is complete.
     Completed,
-    /// It could not be recorded.
+    /// No media ever came. Its close is anchored; it stays in this state.
     Failed,
-    /// It was ended against its will, by a policy or an operator's emergency stop.
+    /// It was ended against its will, by a policy or an operator's emergency stop. Its close is
+    /// anchored; it stays in this state.
     Terminated,
     /// Its keys were destroyed; a tombstone stands for it.
     Deleted,

@@ -14,7 +14,7 @@ pub use feed::{EncodeLost, EventFeed, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, Stamp
 pub use run::{
     LiveChunk, Persistence, RecorderConfig, Recording, SourceState, start, start_with_media,
 };
-pub use session::{Account, SessionSpec, finish_session};
+pub use session::{Account, Ending, SessionSpec, finish_session};
 pub(crate) use session::{store_closing, volumes_used, wall_us};
 pub use writer::{Limits, RecordKind, read_volume_key, volume_key};
 

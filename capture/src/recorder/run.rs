@@ -3,7 +3,7 @@
 
 use super::feed::{EncodeLost, EventFeed};
 use super::first::First;
-use super::session::{ActiveSession, OpenChunks, SessionSpec};
+use super::session::{ActiveSession, Ending, OpenChunks, SessionSpec};
 use super::{Anchor, Limits, Observer, RecorderError, RecorderEvent};
 use crate::archive::Archive;
 use crate::catalogue::ChunkMap;
@@ -105,6 +105,8 @@ pub struct LiveChunk {
 
 struct Shared {
     stop: Mutex<Option<EndReason>>,
+    /// Why it is ended against its will, if it is.
+    forced: Mutex<Option<String>>,
     wake: Condvar,
     ended: AtomicBool,
     session: Mutex<Option<SessionId>>,
@@ -196,6 +198,13 @@ impl Recording {
         self.shared.wake.notify_all();
     }
 
+    /// As [`Recording::stop`], against the session's will and for `why`: it ends as terminated,
+    /// if it has not ended yet.
+    pub fn terminate(&self, reason: EndReason, why: &str) {
+        lock(&self.shared.forced).get_or_insert_with(|| why.to_owned());
+        self.stop(reason);
+    }
+
     /// Waits for its end and returns the sessions it made.
     ///
     /// # Errors
@@ -259,6 +268,7 @@ impl Driver {
     ) -> Self {
         let shared = Arc::new(Shared {
             stop: Mutex::new(None),
+            forced: Mutex::new(None),
             wake: Condvar::new(),
             ended: AtomicBool::new(false),
             session: Mutex::new(None),
@@ -333,6 +343,7 @@ impl Driver {
         let mut session = session;
         let mut backoff = BACKOFF_FIRST;
         let mut lost_at: Option<Instant> = None;
+        let mut problem = None;
         let (reason, why, tail) = loop {
             let before = session.length_us();
             let end = match first.take() {
@@ -340,7 +351,7 @@ impl Driver {
                 None => self.one_run(&mut session),
             };
             if session.length_us() > before {
-                (backoff, lost_at) = (BACKOFF_FIRST, None);
+                (backoff, lost_at, problem) = (BACKOFF_FIRST, None, None);
             }
             let lost_since = *lost_at.get_or_insert_with(Instant::now);
             // Only what is missing between media and the end of the recording is a gap at its end.
@@ -355,7 +366,7 @@ impl Driver {
                 (has_media && length_us > 0).then_some(Gap { length_us, reason })
             };
             let gap = match end {
-                RunEnd::Stop(reason) => break (reason, "stopped".to_owned(), None),
+                RunEnd::Stop(reason) => break (reason, stopped(problem), None),
                 RunEnd::Ended => break (EndReason::SourceEnded, "the source ended".into(), None),
                 RunEnd::NoStorage(error) => {
                     self.source(SourceState::Refused, &error.to_string());
@@ -368,6 +379,7 @@ impl Driver {
                         break (EndReason::SourceFailed, text.into(), None);
                     }
                     self.source(SourceState::Stalled, text);
+                    problem = Some(text.to_owned());
                     GapReason::SourceStalled
                 }
                 RunEnd::Failed(error) => {
@@ -377,13 +389,14 @@ impl Driver {
                         break (EndReason::SourceFailed, text, None);
                     }
                     self.source(SourceState::Failed, &text);
+                    problem = Some(text);
                     GapReason::SourceLost
                 }
             };
             session.writer().run_lost(gap);
             match self.wait(&mut session, backoff) {
                 Ok(None) => {}
-                Ok(Some(reason)) => break (reason, "stopped".into(), missing(gap)),
+                Ok(Some(reason)) => break (reason, stopped(problem), missing(gap)),
                 Err(error) => {
                     self.source(SourceState::Refused, &error.to_string());
                     break (EndReason::StorageFull, error.to_string(), missing(gap));
@@ -415,7 +428,11 @@ impl Driver {
             )
             .map(|_| ())
         } else {
-            session.finish(reason, tail, &why).map(|_| ())
+            // It may have ended by itself before it was to be ended.
+            let is_stop = self.stopped() == Some(reason);
+            let forced = lock(&self.shared.forced).clone().filter(|_| is_stop);
+            let (forced, why) = (forced.is_some(), forced.unwrap_or_else(|| why.clone()));
+            session.finish(Ending { reason, tail, why, forced }).map(|_| ())
         };
         *lock(&self.shared.session) = None;
         if reason != EndReason::StorageFull && reason != EndReason::SourceFailed {
@@ -602,12 +619,18 @@ impl Driver {
         let init = session.writer().init().cloned();
         let next = self.open_session()?;
         let done = std::mem::replace(session, next);
-        done.finish(EndReason::Limit, None, "the session reached its longest length")?;
+        let why = "the session reached its longest length".to_owned();
+        done.finish(Ending { reason: EndReason::Limit, tail: None, why, forced: false })?;
         if let Some(init) = init {
             session.begin(init)?;
         }
         Ok(())
     }
+}
+
+/// Why a recording that was stopped ended, with what was wrong with its source last.
+fn stopped(problem: Option<String>) -> String {
+    problem.map_or_else(|| "stopped".into(), |problem| format!("stopped; {problem}"))
 }
 
 /// Whether a failed source may work later without anybody changing it.

@@ -343,26 +343,12 @@ impl ActiveSession {
     }
 
     /// Ends the session: closes the chunk, signs and stores the manifest.
-    pub fn finish(
-        mut self,
-        reason: EndReason,
-        tail: Option<Gap>,
-        why: &str,
-    ) -> Result<SignedManifest, RecorderError> {
+    pub fn finish(mut self, ending: Ending) -> Result<SignedManifest, RecorderError> {
         let steps = self.writer.close()?;
         self.act(steps)?;
-        let (gaps, jumps, _) = self.writer.account(tail);
+        let (gaps, jumps, _) = self.writer.account(ending.tail);
         let account = Account { gaps, clock_jumps: jumps };
-        finish_session(
-            &self.archive,
-            &*self.anchor,
-            &self.observer,
-            self.id,
-            reason,
-            tail,
-            why,
-            account,
-        )
+        finish_session(&self.archive, &*self.anchor, &self.observer, self.id, ending, account)
     }
 }
 
@@ -417,20 +403,49 @@ pub struct Account {
     pub clock_jumps: Vec<ClockJump>,
 }
 
+/// How a session ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// As the manifest says it.
+    pub reason: EndReason,
+    /// Time missing at its end.
+    pub tail: Option<Gap>,
+    /// For people.
+    pub why: String,
+    /// Ended against its will: it is terminated then.
+    pub forced: bool,
+}
+
+impl Ending {
+    /// The state a session with these chunks ends in, and why.
+    fn state(&self, chunks: &[ChunkRecord]) -> (SessionState, String) {
+        let is_media = |chunk: &ChunkRecord| {
+            let time = chunk.header.time;
+            chunk.header.kind == MediaKind::Video && time.stream_end_us > time.stream_start_us
+        };
+        if self.forced {
+            (SessionState::Terminated, self.why.clone())
+        } else if chunks.iter().any(is_media) {
+            (SessionState::Stored, "all media is durable".to_owned())
+        } else {
+            (SessionState::Failed, format!("no media came: {}", self.why))
+        }
+    }
+}
+
 /// Signs and stores the manifest of a session whose chunks are all closed, and ends it. Also run by
 /// recovery.
-#[allow(clippy::too_many_arguments)]
 pub fn finish_session(
     archive: &Archive,
     anchor: &dyn Anchor,
     observer: &Observer,
     id: SessionId,
-    reason: EndReason,
-    tail: Option<Gap>,
-    why: &str,
+    ending: Ending,
     account: Account,
 ) -> Result<SignedManifest, RecorderError> {
     let now = wall_us();
+    let Ending { reason, tail, .. } = ending;
+    let why = &*ending.why;
     let tell = |state: SessionState, reason: &str| {
         observer(RecorderEvent::State { session: id, state, reason: reason.into() });
     };
@@ -478,14 +493,15 @@ pub fn finish_session(
         checkpoint_heights: checkpoints.iter().filter_map(|point| point.height).collect(),
     };
     let signed = manifest.sign(archive.keys().device());
+    let (state, why) = ending.state(&chunks);
     archive.catalogue().put_manifest(&signed, |session| {
         session.root = tree.root();
         session.chunks = tree.size();
-        session.enter(SessionState::Stored, wall_us(), "all media is durable");
+        session.enter(state, wall_us(), &*why);
     })?;
     archive.keys().retire_signer(id)?;
     anchor.closed(&signed);
-    tell(SessionState::Stored, "all media is durable");
+    tell(state, &why);
     Ok(signed)
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use lucid_capture::archive::Archive;
+use lucid_capture::catalogue::SessionState;
 use lucid_capture::check::{self, CheckReport};
 use lucid_capture::export::ExportSpec;
 use lucid_chain_node::Production;
@@ -59,9 +60,14 @@ pub fn sessions(options: &SessionsOptions) -> Result<Exit, Failure> {
         writeln!(out, "no sessions in {}", archive.path().display())?;
     }
     for session in sessions {
+        let why = match session.state {
+            SessionState::Failed | SessionState::Terminated => session.transitions.last(),
+            _ => None,
+        };
+        let why = why.map(|entered| format!("  ({})", entered.reason)).unwrap_or_default();
         writeln!(
             out,
-            "{}  {}  {:<10} {:>9.1} s {:>12} bytes  {}",
+            "{}  {}  {:<10} {:>9.1} s {:>12} bytes  {}{why}",
             session.id,
             Rfc3339::from_us(session.start_us),
             session.state.as_str(),

@@ -106,7 +106,9 @@ impl Desktops {
         reason: EndReason,
     ) -> Result<(), DesktopsError> {
         session.unwatch_windows();
-        let stopped = self.recordings.stop_desktop(session.id, reason);
+        let forced = session.ending().filter(|it| matches!(it, Ending::Void | Ending::Operator));
+        let forced = forced.map(Ending::as_str);
+        let stopped = self.recordings.stop_desktop(session.id, reason, forced);
         {
             let mut register = lock(&self.register);
             if let Some(credential) = register.session_over(session.id) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid_capture::archive::Archive;
+use lucid_capture::catalogue::SessionState;
 use lucid_evidence::manifest::EndReason;
 use lucid_rdp::controller::{Ending, State};
 use lucid_rdp::desktop::Definition;
@@ -99,6 +100,7 @@ async fn a_session_whose_stored_policy_is_not_the_anchored_one_is_void() {
     assert_eq!(*admission.orders.borrow(), Order::End { reason });
     let record = archive.session(session.id).unwrap();
     assert_eq!(record.ended.unwrap().reason, EndReason::Void);
+    assert_eq!(record.state, SessionState::Terminated, "{:?}", record.transitions);
     let anchored = desktop.policy.hash();
     assert_eq!(record.policy, Some(anchored), "what was opened stays on record");
     supervisor.drain(PATIENCE).await.unwrap();

@@ -83,7 +83,8 @@ impl Recordings {
         Ok(feed)
     }
 
-    /// Ends the recording of a session and waits until it is stored. Blocks.
+    /// Ends the recording of a session and waits until it is stored; `forced` says why it is ended
+    /// against its will, if it is. Blocks.
     ///
     /// # Errors
     /// When it does not record, or could not be closed in order.
@@ -91,10 +92,14 @@ impl Recordings {
         &self,
         session: SessionId,
         reason: EndReason,
+        forced: Option<&str>,
     ) -> Result<(), RecordingsError> {
         let recording = lock(&self.slots).desktops.remove(&session);
         let recording = recording.ok_or(RecordingsError::NotRecording(session))?;
-        recording.stop(reason);
+        match forced {
+            Some(why) => recording.terminate(reason, why),
+            None => recording.stop(reason),
+        }
         recording.join().map_err(RecordingsError::Recorder)?;
         Ok(())
     }

@@ -87,8 +87,10 @@ fn a_worker_is_let_in_recorded_and_proved_and_the_credential_serves_once() {
 
     // The evidence.
     let session = format!("/sessions/{id}");
-    let ended = office.wait(&session, |session| session["state"] == "completed");
-    assert_eq!(ended["end_reason"], "stopped", "{ended}");
+    let ended = office.wait(&session, |session| session["anchored"] != Value::Null);
+    assert_eq!((&ended["state"], &ended["end_reason"]), (&json!("terminated"), &json!("stopped")));
+    let last = ended["transitions"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["reason"], "ended by an operator", "{ended}");
     let titles = office.events(&id, "window");
     let title = |event: &Value| event["title"] == "Ledger of accounts";
     assert!(titles.iter().any(title), "{titles:?}");

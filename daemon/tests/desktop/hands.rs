@@ -77,7 +77,8 @@ fn a_session_is_watched_taken_over_given_away_and_ended() {
     let _told = bob.0.wait().unwrap();
     office.is_refused(&given);
     let session = format!("/sessions/{id}");
-    office.wait(&session, |session| session["state"] == "completed");
+    let over = office.wait(&session, |session| session["anchored"] != Value::Null);
+    assert_eq!(over["state"], "terminated", "{over}");
     let changes: Vec<(String, String)> = office
         .events(id, "connection")
         .iter()

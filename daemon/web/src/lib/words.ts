@@ -42,12 +42,12 @@ export const SESSION: Record<SessionState, { label: string; tone: Tone; plain: s
   failed: {
     label: "Failed",
     tone: "bad",
-    plain: "The recording ended because of a fault. What was stored still verifies.",
+    plain: "No picture ever came. That it was tried is on record.",
   },
   terminated: {
     label: "Cut off",
     tone: "warn",
-    plain: "The recording was ended from outside. What was stored still verifies.",
+    plain: "Ended by an operator or because its policy no longer held. What was recorded still verifies.",
   },
   deleted: {
     label: "Deleted",
