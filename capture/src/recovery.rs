@@ -113,7 +113,7 @@ pub fn recover_session(
         chunks.push(record);
     }
     let tail = (!chunks.is_empty()).then_some(Gap { length_us: LOSS_MAX_US, reason: gap });
-    let account = account(&chunks, tail);
+    let account = account(&chunks, session.start_us, tail);
     let why = format!("{}; closed when the recorder came back", gap.as_str());
     let ending = Ending { reason, tail, why, forced: false };
     finish_session(archive, anchor, observer, id, ending, account)?;
@@ -122,9 +122,9 @@ pub fn recover_session(
 }
 
 /// Gaps and clock jumps by the chunks.
-fn account(chunks: &[ChunkRecord], tail: Option<Gap>) -> Account {
+fn account(chunks: &[ChunkRecord], start_us: u64, tail: Option<Gap>) -> Account {
     let mut account = Account::default();
-    let (mut stream_us, mut wall_us) = (0, chunks.first().map_or(0, |c| c.map.wall_start_us));
+    let (mut stream_us, mut wall_us) = (0, start_us);
     for chunk in chunks {
         let time = chunk.header.time;
         if let Some(gap) = chunk.header.gap_before {

@@ -100,7 +100,11 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
     let id = recording.join().unwrap()[0];
 
     let manifest = archive.manifest(id).unwrap();
-    let gaps = &manifest.manifest().gaps;
+    let manifest = manifest.manifest();
+    // On a busy machine the first picture may be late; that is declared too, and is not this gap.
+    let (late, gaps): (Vec<_>, Vec<_>) =
+        manifest.gaps.iter().partition(|gap| gap.before_chunk == 0);
+    let late: u64 = late.iter().map(|gap| gap.gap.length_us).sum();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     let gap = gaps[0].gap;
     assert!(matches!(gap.reason, GapReason::SourceLost | GapReason::SourceStalled), "{gap:?}");
@@ -111,7 +115,7 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
         .iter()
         .map(|chunk| chunk.header.time.stream_end_us - chunk.header.time.stream_start_us)
         .sum();
-    assert_eq!(media + gap.length_us, manifest.manifest().duration_us);
+    assert_eq!(media + gap.length_us + late, manifest.duration_us);
     let mut out = Cursor::new(Vec::new());
     export(&archive, id, &ExportSpec::default(), None, &mut out, |_, _| {}).unwrap();
     let content = read(&out.into_inner(), &|_, _| {});

@@ -105,7 +105,7 @@ pub struct SessionView {
     pub source_name: String,
     /// created, recording, processing, stored, anchored, completed, failed, terminated or deleted.
     /// `failed` (no media ever came) and `terminated` (a void policy or an operator ended it) are
-    /// last states, of which the last transition says why; `anchored` says whether they are anchored.
+    /// last states: the last transition says why, `anchored` whether it is on the chain.
     pub state: &'static str,
     /// When it began.
     pub started_at: Rfc3339,

@@ -101,7 +101,10 @@ impl Driver {
 
     fn session_for(&mut self, first: First) -> Result<(ActiveSession, First), RecorderError> {
         match self.open_session() {
-            Ok(session) => Ok((session, first)),
+            Ok(mut session) => {
+                session.writer().media_is_here();
+                Ok((session, first))
+            }
             Err(error) => {
                 self.source(SourceState::Refused, &error.to_string());
                 Err(error)

@@ -574,14 +574,14 @@ impl Driver {
             MediaEvent::Init(init) => session.begin(init)?,
             MediaEvent::Fragment(fragment) => {
                 let limit = self.config.stop_after_us;
-                if self.config.roll_after_us.is_some_and(|us| session.length_us() >= us)
+                if self.config.roll_after_us.is_some_and(|us| session.media_us() >= us)
                     && fragment.keyframe
                 {
                     self.roll(session)?;
                 }
                 self.store(session, fragment)?;
                 self.source(SourceState::Recording, "media comes in");
-                if limit.is_some_and(|us| session.length_us() >= us) {
+                if limit.is_some_and(|us| session.media_us() >= us) {
                     return Ok(Some(RunEnd::Stop(EndReason::Stopped)));
                 }
             }
@@ -617,7 +617,9 @@ impl Driver {
     /// Ends the session and goes on in a new one, without losing a picture.
     fn roll(&mut self, session: &mut ActiveSession) -> Result<(), RecorderError> {
         let init = session.writer().init().cloned();
-        let next = self.open_session()?;
+        let mut next = self.open_session()?;
+        // It is here while the session before is closed, which may take a while.
+        next.writer().media_is_here();
         let done = std::mem::replace(session, next);
         let why = "the session reached its longest length".to_owned();
         done.finish(Ending { reason: EndReason::Limit, tail: None, why, forced: false })?;

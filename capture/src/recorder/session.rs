@@ -96,6 +96,7 @@ impl ActiveSession {
         open: Arc<Mutex<OpenChunks>>,
     ) -> Result<Self, RecorderError> {
         let now = wall_us();
+        let clock = Arc::new(StreamClock::new());
         // Until its record is stored, so that no other recording takes the same identifier.
         let opening = archive.opening();
         let id = match spec.id {
@@ -157,8 +158,7 @@ impl ActiveSession {
             state: SessionState::Created,
             reason: "opened".into(),
         });
-        let writer = SessionWriter::new(id, keys.secret, limits);
-        let clock = Arc::new(StreamClock::new());
+        let writer = SessionWriter::new(id, keys.secret, limits, now);
         let (gaps_told, recording) = (0, false);
         Ok(ActiveSession {
             archive,
@@ -187,6 +187,11 @@ impl ActiveSession {
     /// Length so far, microseconds of the stream clock.
     pub fn length_us(&self) -> u64 {
         self.writer.stream_end_us()
+    }
+
+    /// Length from its first media on, microseconds.
+    pub fn media_us(&self) -> u64 {
+        self.writer.media_us()
     }
 
     /// The stream clock, as far as it is known.
@@ -470,7 +475,14 @@ pub fn finish_session(
         archive.catalogue().put_checkpoint(id, &stored)?;
         anchor.checkpoint(id, &signed);
     }
-    let start_us = chunks.first().map_or(session.start_us, |chunk| chunk.header.time.wall_start_us);
+    // Where time is missing before the first media, the recording begins with that.
+    let media = chunks.iter().find(|chunk| chunk.header.kind == MediaKind::Video);
+    let start_us = match chunks.first() {
+        Some(first) if media.is_none_or(|media| media.header.gap_before.is_none()) => {
+            first.header.time.wall_start_us
+        }
+        _ => session.start_us,
+    };
     let end_us = wall_end_us(&chunks).unwrap_or(now);
     let manifest = Manifest {
         session: id,

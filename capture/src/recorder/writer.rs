@@ -21,6 +21,9 @@ use lucid_store::Pair;
 
 /// Holes up to this length are the unevenness of a camera's clock and no gap, microseconds.
 pub const GAP_TOLERANCE_US: u64 = 250_000;
+/// Time between a session's start and its first media that is no gap: a source takes a moment to
+/// open, microseconds.
+pub const START_TOLERANCE_US: u64 = 1_500_000;
 /// A wall clock that moves by more than this against the stream clock has been set, microseconds.
 pub const CLOCK_JUMP_US: u64 = 2_000_000;
 /// How long a chunk that is due waits for a keyframe to end at, microseconds.
@@ -157,6 +160,8 @@ pub struct SessionWriter {
     base_us: Option<i64>,
     /// Monotonic time at which the stream clock was zero.
     zero_us: Option<u64>,
+    /// What was missing before the first media, microseconds.
+    lead_us: u64,
     stream_end_us: u64,
     wall_end_us: u64,
     sequence: u32,
@@ -167,8 +172,8 @@ pub struct SessionWriter {
 }
 
 impl SessionWriter {
-    /// Begins a session.
-    pub fn new(session: SessionId, secret: SessionSecret, limits: Limits) -> Self {
+    /// Begins a session; `wall_us` is the device's clock now, microseconds since 1970.
+    pub fn new(session: SessionId, secret: SessionSecret, limits: Limits, wall_us: u64) -> Self {
         SessionWriter {
             session,
             secret,
@@ -180,8 +185,9 @@ impl SessionWriter {
             started: false,
             base_us: None,
             zero_us: None,
+            lead_us: 0,
             stream_end_us: 0,
-            wall_end_us: 0,
+            wall_end_us: wall_us,
             sequence: 0,
             missing: None,
             clock_offset_us: None,
@@ -193,6 +199,16 @@ impl SessionWriter {
     /// Where the media ends so far, microseconds of the stream clock.
     pub fn stream_end_us(&self) -> u64 {
         self.stream_end_us
+    }
+
+    /// Length of the recording from its first media on, microseconds.
+    pub fn media_us(&self) -> u64 {
+        self.stream_end_us.saturating_sub(self.lead_us)
+    }
+
+    /// The first media is here already: whatever passes until it is taken is not missing.
+    pub fn media_is_here(&mut self) {
+        self.zero_us.get_or_insert(0);
     }
 
     /// Monotonic time at which the stream clock was zero; known once media has come.
@@ -287,7 +303,15 @@ impl SessionWriter {
     /// Where the fragment starts on the stream clock.
     fn place(&mut self, fragment: &Fragment, now: Now) -> u64 {
         let began = now.monotonic_us.saturating_sub(fragment.duration_us);
-        let zero = *self.zero_us.get_or_insert(began);
+        let zero = match self.zero_us {
+            Some(zero) => zero,
+            // The session's clock runs from its start: what passed without media is missing.
+            None if began > START_TOLERANCE_US => {
+                self.lead_us = began;
+                *self.zero_us.insert(0)
+            }
+            None => *self.zero_us.insert(began),
+        };
         let end = self.stream_end_us as i64;
         let fresh = match self.base_us {
             // The source's time went back: as if it had begun anew, right here.
@@ -298,6 +322,10 @@ impl SessionWriter {
             }
             Some(_) => None,
             None if self.started => Some(end.max(began.saturating_sub(zero) as i64)),
+            None if self.lead_us > 0 => {
+                self.lead_us = began;
+                Some(began as i64)
+            }
             // Tracks may begin a little before the picture; their times must not become negative.
             None => Some(fragment.start_us.clamp(0, GAP_TOLERANCE_US as i64)),
         };

@@ -49,7 +49,12 @@ fn at(monotonic_s: u64) -> Now {
 
 fn writer() -> SessionWriter {
     let session = SessionId::new(1_793_000_000_000, [5; 10]);
-    SessionWriter::new(session, SessionSecret::from_bytes([4; 32]), Limits::default())
+    SessionWriter::new(
+        session,
+        SessionSecret::from_bytes([4; 32]),
+        Limits::default(),
+        at(0).wall_us,
+    )
 }
 
 fn feed(writer: &mut SessionWriter, start_s: u64, now: Now) -> Vec<Step> {
@@ -137,6 +142,49 @@ fn a_lost_source_leaves_exactly_the_gap_it_made() {
     assert_eq!(after.time.stream_start_us, 25 * SECOND);
     let (gaps, _, length) = writer.account(None);
     assert_eq!((gaps.len(), length), (1, 26 * SECOND));
+}
+
+#[test]
+fn time_before_the_first_media_is_a_gap_unless_it_is_short() {
+    // A source that takes a moment to open: nothing is missing.
+    let mut quick = writer();
+    quick.begin(init(1)).unwrap();
+    let now = Now { monotonic_us: SECOND + START_TOLERANCE_US, ..at(2) };
+    feed(&mut quick, 0, now);
+    assert!(quick.gaps().is_empty());
+    assert_eq!((quick.media_us(), quick.zero_us()), (SECOND, Some(START_TOLERANCE_US)));
+
+    // One that could not be opened for half a minute, with an event meanwhile; its own clock tells
+    // nothing about that.
+    let mut late = writer();
+    let mut steps = events(&mut late, 3, "waiting");
+    late.run_lost(GapReason::SourceLost);
+    late.begin(init(1)).unwrap();
+    steps.extend(feed(&mut late, 500, at(32)));
+    steps.extend(feed(&mut late, 501, at(33)));
+    steps.extend(late.close().unwrap());
+    let gap = Gap { length_us: 31 * SECOND, reason: GapReason::SourceLost };
+    let wall_us = at(0).wall_us;
+    let declared = GapRecord { before_chunk: 1, stream_us: 0, wall_us, gap };
+    assert_eq!(late.account(None), (vec![declared], vec![], 33 * SECOND));
+    assert_eq!((late.media_us(), late.zero_us()), (2 * SECOND, Some(0)));
+    let chunks = closed(&steps);
+    assert_eq!(chunks[0].header.gap_before, None);
+    assert_eq!(chunks[1].header.gap_before, Some(gap));
+    assert_eq!(chunks[1].header.time.stream_start_us, 31 * SECOND);
+    assert_eq!(chunks[1].map.fragments[1].start_us, 32 * SECOND);
+
+    // One that opened and was silent; and a session that goes on with what is here already.
+    for (here, expected) in [(false, vec![GapReason::SourceStalled]), (true, vec![])] {
+        let mut writer = writer();
+        if here {
+            writer.media_is_here();
+        }
+        writer.begin(init(1)).unwrap();
+        feed(&mut writer, 0, at(10));
+        let reasons: Vec<GapReason> = writer.gaps().iter().map(|gap| gap.gap.reason).collect();
+        assert_eq!((reasons, writer.media_us()), (expected, SECOND));
+    }
 }
 
 #[test]
