@@ -4,6 +4,7 @@
 //! lock         held by flock while open; holds the process id
 //! version      "1": newer ones are refused
 //! index/       key-value database: sessions, chunk headers, settings, users, audit
+//! index.durable how far it was durable
 //! chain/       key-value database: blocks
 //! volumes/<n>/ sealed pieces
 //! keys/        left alone by this crate; made readable for the owner only
@@ -18,8 +19,8 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::engine::sled_engine::{SledOpener, sync_dir};
-use crate::engine::{Opener, Use};
+use crate::engine::sled_engine::{SledOpener, sync_dir, sync_files};
+use crate::engine::{Cut, Opener, Use};
 use crate::framed::Room;
 use crate::volumes::retire::free_place;
 use crate::volumes::{Settings, VolumeId};
@@ -64,7 +65,7 @@ impl Default for Options {
     }
 }
 
-/// Something moved aside because it was damaged.
+/// Something moved or copied aside because it was damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
     /// What it was: `index`, `chain`, `volumes/<n>`.
@@ -80,7 +81,8 @@ pub struct Quarantined {
 pub struct OpenReport {
     /// Whether the directory was made new.
     pub created: bool,
-    /// Databases that did not open and were replaced by empty ones.
+    /// Databases that did not open and were replaced by empty ones, and copies of those whose
+    /// damaged end was cut off.
     pub quarantined: Vec<Quarantined>,
 }
 
@@ -130,11 +132,13 @@ impl DataDir {
             make_dir(&path.join(name))?;
         }
         sync_dir(path)?;
-        let mut key_value = |name: &str| {
-            let engine = open_or_replace(path, name, options.opener.as_ref(), &mut report)?;
+        let mut key_value = |name: &str, purpose: Use| {
+            let engine =
+                open_or_replace(path, name, purpose, options.opener.as_ref(), &mut report)?;
             Ok::<_, StoreError>(Arc::new(Framed::new(name, engine).with_room(room.clone())))
         };
-        let (index, chain) = (key_value(INDEX)?, key_value(CHAIN)?);
+        let (index, chain) =
+            (key_value(INDEX, Use::KeyValueWatched)?, key_value(CHAIN, Use::KeyValue)?);
         let settings = Settings {
             root: path.join(VOLUMES),
             quarantine: path.join(QUARANTINE),
@@ -319,7 +323,7 @@ fn check_version(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Temporary file, sync, rename, sync of the directory.
-fn write_durably(dir: &Path, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn write_durably(dir: &Path, path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let new = path.with_extension("new");
     let result = File::create(&new).and_then(|mut file| {
         file.write_all(content)?;
@@ -333,11 +337,12 @@ fn write_durably(dir: &Path, path: &Path, content: &[u8]) -> Result<(), StoreErr
 fn open_or_replace(
     path: &Path,
     name: &str,
+    purpose: Use,
     opener: &dyn Opener,
     report: &mut OpenReport,
 ) -> Result<Arc<dyn crate::engine::Engine>, StoreError> {
     let dir = path.join(name);
-    match opener.open(&dir, name, Use::KeyValue) {
+    match opener.open(&dir, name, purpose) {
         Err(error) if error.is_damage() => {
             let place = free_place(&path.join(QUARANTINE), name)?;
             fs::rename(&dir, &place).map_err(|e| StoreError::io("move", &dir, e))?;
@@ -351,8 +356,47 @@ fn open_or_replace(
                 path: place,
                 reason: error.to_string(),
             });
-            opener.open(&dir, name, Use::KeyValue)
+            opener.open(&dir, name, purpose)
+        }
+        Ok(engine) => {
+            if let Some(cut) = engine.cut() {
+                let place = format!("{name}-cut");
+                report.quarantined.push(keep_cut(
+                    &path.join(QUARANTINE),
+                    name,
+                    &place,
+                    &cut,
+                    &dir,
+                )?);
+            }
+            Ok(engine)
         }
         result => result,
     }
+}
+
+/// Puts the copy of a database that was cut into quarantine, under a name that begins with `place`.
+pub(crate) fn keep_cut(
+    quarantine: &Path,
+    name: &str,
+    place: &str,
+    cut: &Cut,
+    dir: &Path,
+) -> Result<Quarantined, StoreError> {
+    let mut reason = cut.reason();
+    let path = match &cut.copy {
+        Some(copy) => {
+            let path = free_place(quarantine, place)?;
+            fs::rename(copy, &path).map_err(|e| StoreError::io("move", copy, e))?;
+            sync_files(&path)?;
+            sync_dir(quarantine)?;
+            path
+        }
+        None => {
+            reason.push_str("; it was too long to be copied before that");
+            dir.into()
+        }
+    };
+    tracing::error!(database = name, quarantined = %path.display(), reason, "damaged");
+    Ok(Quarantined { name: name.into(), path, reason })
 }

@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::engine::{DEFAULT_SPACE, Engine, Operation};
+use crate::engine::{Cut, DEFAULT_SPACE, Engine, Operation};
 use crate::volumes::ScrubReport;
 use crate::{Pair, StoreError, frame};
 
@@ -122,6 +122,11 @@ impl Volume {
     /// Makes durable what was written before. After an error the volume must be closed.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.engine.sync()
+    }
+
+    /// What was durable and was not there when the volume was opened.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.engine.cut()
     }
 
     /// How far the engine's log reaches, in bytes, if it has one.

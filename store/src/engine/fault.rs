@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Engine, Opener, Operation, Use};
+use super::{Cut, Engine, Opener, Operation, Use};
 use crate::{Pair, StoreError};
 
 /// One failure to come.
@@ -149,6 +149,10 @@ impl Engine for FaultEngine {
 
     fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.inner.log_bytes()
+    }
+
+    fn cut(&self) -> Option<Cut> {
+        self.inner.cut()
     }
 
     fn sync(&self) -> Result<(), StoreError> {

@@ -6,10 +6,12 @@
 pub mod fault;
 pub mod memory;
 pub mod sled_engine;
+pub(crate) mod watermark;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::watermark::Cut;
 pub use crate::batch::Operation;
 use crate::{Pair, StoreError};
 
@@ -21,7 +23,9 @@ pub const DEFAULT_SPACE: u32 = 0;
 pub enum Use {
     /// Read and written in place for years.
     KeyValue,
-    /// Written once, then only read.
+    /// As [`Use::KeyValue`], and what was durable is missed when it is gone: see [`Engine::cut`].
+    KeyValueWatched,
+    /// Written once, then only read. What was durable is missed when it is gone.
     Volume,
     /// A volume that was closed for good; everything in it is durable already.
     SealedVolume,
@@ -77,6 +81,11 @@ pub trait Engine: Send + Sync {
     /// When the file cannot be asked.
     fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
+    }
+
+    /// What was durable when the database was used last, and was not there when it was opened.
+    fn cut(&self) -> Option<Cut> {
+        None
     }
 
     /// Returns when everything applied before survives a power cut.

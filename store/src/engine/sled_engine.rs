@@ -10,7 +10,8 @@
 //!    Segment sizes are chosen so that no page gets there.
 //! 5. A batch ends the buffer being filled, twice, and each end is a write of its own with a
 //!    `sync_file_range`. Volumes need no batches and use [`Engine::apply_each`].
-//! 6. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
+//! 6. What a log has lost of what was durable is noticed by a mark in it (see `watermark`).
+//! 7. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -18,10 +19,12 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::watermark::{self, Cut, Mark, Watermark};
 use super::{DEFAULT_SPACE, Engine, Opener, Operation, Use};
+use crate::volumes::now_us;
 use crate::{Pair, StoreError};
 
 /// Segment of a key-value database, in bytes: 17 of the largest values fit into a quarter of it.
@@ -31,6 +34,15 @@ const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Name of the log in a database's directory.
 pub(crate) const LOG: &str = "db";
+/// The file that says how far a volume's log was durable, in its directory. That of a key-value
+/// database lies beside it, so that it is there when the whole directory is gone.
+pub(crate) const DURABLE: &str = "durable";
+/// The tree that holds the same in the log, and its only key. No space has a name of this length.
+const MARK: &[u8] = b"durable";
+/// Records copied in one step when a database is renewed; less than a segment, even of buckets.
+const COPIED_AT_A_TIME: usize = 8;
+/// Bytes copied between two syncs, not counting the last step.
+const UNSYNCED_BYTES: usize = 512 * 1024;
 /// sled's page cache for a key-value database, in bytes.
 const KEY_VALUE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's page cache for a volume, in bytes. It hardly matters: what bounds memory is the size of
@@ -50,6 +62,20 @@ impl Opener for SledOpener {
     fn open(&self, path: &Path, name: &str, purpose: Use) -> Result<Arc<dyn Engine>, StoreError> {
         Ok(Arc::new(SledEngine::open(path, name, purpose)?))
     }
+
+    fn moved(&self, from: &Path, _: Option<&Path>) {
+        // What is made in its place begins to count anew.
+        let mark = from.with_extension(DURABLE);
+        let removed = watermark::remove_copy(from).and_then(|()| match fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &mark, error))
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "left behind");
+        }
+    }
 }
 
 /// One sled database.
@@ -60,6 +86,17 @@ pub struct SledEngine {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     spaces: RwLock<HashMap<u32, Option<sled::Tree>>>,
+    marks: Option<Marks>,
+    cut: Option<Cut>,
+    segment_bytes: usize,
+}
+
+/// Where syncs are counted, for a database in which none may be missing.
+struct Marks {
+    tree: sled::Tree,
+    watermark: Watermark,
+    /// The number of the last sync.
+    count: Mutex<u64>,
 }
 
 impl SledEngine {
@@ -70,6 +107,11 @@ impl SledEngine {
     pub fn open(path: &Path, name: &str, purpose: Use) -> Result<SledEngine, StoreError> {
         fs::create_dir_all(path).map_err(|e| StoreError::io("create", path, e))?;
         remove_unfinished_snapshots(path)?;
+        let mark = mark_path(path, purpose);
+        let noted = mark.as_deref().and_then(Watermark::read);
+        if noted.is_some() {
+            watermark::copy(path, LOG)?;
+        }
         if purpose != Use::SealedVolume {
             sync_files(path)?;
         }
@@ -88,18 +130,111 @@ impl SledEngine {
                 spaces.insert(space, None);
             }
         }
-        let engine = SledEngine {
+        let mut engine = SledEngine {
             name: name.into(),
             path: path.into(),
             log,
             db: Some(db),
             spaces: RwLock::new(spaces),
+            marks: None,
+            cut: None,
+            segment_bytes: segment_bytes(purpose),
         };
+        if let Some(mark) = mark {
+            let found = engine.mark()?;
+            let cut = watermark::cut(path, noted, found)?;
+            if let Some(noted) = noted.filter(|noted| noted.count > found) {
+                engine.renew(noted)?;
+                engine = SledEngine::open(path, name, purpose)?;
+            } else {
+                engine.watch(&mark, found.max(noted.map_or(0, |noted| noted.count)))?;
+            }
+            match cut {
+                None => watermark::remove_copy(path)?,
+                cut => engine.cut = cut,
+            }
+        }
         if purpose != Use::SealedVolume {
             engine.sync()?;
             sync_files(path)?;
         }
         Ok(engine)
+    }
+
+    /// The number of the last sync that is in the log.
+    fn mark(&self) -> Result<u64, StoreError> {
+        let db = self.db()?;
+        let tree = self.caught(|| db.open_tree(MARK))?;
+        let found = match self.caught(|| tree.get(MARK)) {
+            Err(error) if error.is_damage() => None,
+            found => found?,
+        };
+        let found = found.and_then(|bytes| Some(u64::from_be_bytes(bytes[..].try_into().ok()?)));
+        Ok(found.unwrap_or(0))
+    }
+
+    /// Counts syncs from `count` on.
+    fn watch(&mut self, mark: &Path, count: u64) -> Result<(), StoreError> {
+        let db = self.db()?;
+        let tree = self.caught(|| db.open_tree(MARK))?;
+        let watermark = Watermark::open(mark)?;
+        self.marks = Some(Marks { tree, watermark, count: Mutex::new(count) });
+        Ok(())
+    }
+
+    /// Copies what can be read into a fresh database, which takes the place of this one at once.
+    /// After some damage sled goes on writing where it will not look the next time.
+    fn renew(self, noted: Mark) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let fresh_path = path.with_extension("renewed");
+        match fs::remove_dir_all(&fresh_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &fresh_path, error));
+            }
+            _ => {}
+        }
+        let purpose = match self.segment_bytes {
+            KEY_VALUE_SEGMENT_BYTES => Use::KeyValue,
+            _ => Use::SealedVolume,
+        };
+        let fresh = SledEngine::open(&fresh_path, &self.name, purpose)?;
+        for space in self.spaces()? {
+            let (mut from, mut unsynced) = (Vec::new(), 0);
+            loop {
+                let step = match self.scan(space, &from, None, COPIED_AT_A_TIME, false) {
+                    // What is behind a page that cannot be read is in the copy alone.
+                    Err(error) if error.is_damage() => break,
+                    step => step?,
+                };
+                let Some((last, _)) = step.last() else { break };
+                from = [last, &[0][..]].concat();
+                unsynced += step.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                let puts = step.into_iter().map(|(key, value)| Operation::Put(key, value));
+                fresh.apply_each(space, puts.collect())?;
+                if unsynced >= UNSYNCED_BYTES {
+                    fresh.sync()?;
+                    unsynced = 0;
+                }
+            }
+            fresh.sync()?;
+        }
+        let db = fresh.db()?;
+        fresh.caught(|| db.open_tree(MARK)?.insert(MARK, noted.count.to_be_bytes().to_vec()))?;
+        fresh.sync()?;
+        drop((fresh, self));
+        sync_files(&fresh_path)?;
+        let exchanged = rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &fresh_path,
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::RenameFlags::EXCHANGE,
+        );
+        exchanged.map_err(|e| StoreError::io("replace", &path, e.into()))?;
+        if let Some(parent) = path.parent() {
+            sync_dir(parent)?;
+        }
+        fs::remove_dir_all(&fresh_path).map_err(|e| StoreError::io("remove", &fresh_path, e))
     }
 
     /// The tree of a space, if the space exists or `make` says to make it.
@@ -133,9 +268,10 @@ impl Drop for SledEngine {
     /// the writing thread with it. What was acknowledged is synced already.
     fn drop(&mut self) {
         let spaces = std::mem::take(self.spaces.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let marks = self.marks.take();
         let db = self.db.take();
         let closed = caught(&self.name, &self.path, || {
-            drop(spaces);
+            drop((spaces, marks));
             drop(db);
             Ok(())
         });
@@ -217,19 +353,60 @@ impl Engine for SledEngine {
         Ok(Some(length.len()))
     }
 
+    fn cut(&self) -> Option<Cut> {
+        self.cut.clone()
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         let db = self.db()?;
+        let Some(marks) = &self.marks else {
+            self.caught(|| db.flush())?;
+            return self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e));
+        };
+        // Held until the number is noted, so that the file never says more than is durable.
+        let mut count = marks.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = *count + 1;
+        self.caught(|| marks.tree.insert(MARK, next.to_be_bytes().to_vec()))?;
         self.caught(|| db.flush())?;
-        self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))
+        self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))?;
+        *count = next;
+        marks.watermark.note(Mark { count: next, at_us: now_us() });
+        Ok(())
+    }
+}
+
+/// Where it is noted how far a database is durable, if it is watched.
+fn mark_path(path: &Path, purpose: Use) -> Option<PathBuf> {
+    match purpose {
+        Use::KeyValueWatched => Some(path.with_extension(DURABLE)),
+        Use::Volume => Some(path.join(DURABLE)),
+        Use::KeyValue | Use::SealedVolume => None,
+    }
+}
+
+/// Forgets how far a volume was durable, before it is sealed.
+pub(crate) fn remove_mark(path: &Path) -> Result<(), StoreError> {
+    let mark = path.join(DURABLE);
+    match fs::remove_file(&mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", &mark, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn segment_bytes(purpose: Use) -> usize {
+    match purpose {
+        Use::KeyValue | Use::KeyValueWatched => KEY_VALUE_SEGMENT_BYTES,
+        Use::Volume | Use::SealedVolume => VOLUME_SEGMENT_BYTES,
     }
 }
 
 fn open_db(path: &Path, name: &str, purpose: Use) -> Result<sled::Db, StoreError> {
-    let (segment, cache, mode) = match purpose {
-        Use::KeyValue => (KEY_VALUE_SEGMENT_BYTES, KEY_VALUE_CACHE_BYTES, sled::Mode::LowSpace),
-        Use::Volume | Use::SealedVolume => {
-            (VOLUME_SEGMENT_BYTES, VOLUME_CACHE_BYTES, sled::Mode::HighThroughput)
-        }
+    let segment = segment_bytes(purpose);
+    let (cache, mode) = match purpose {
+        Use::KeyValue | Use::KeyValueWatched => (KEY_VALUE_CACHE_BYTES, sled::Mode::LowSpace),
+        Use::Volume | Use::SealedVolume => (VOLUME_CACHE_BYTES, sled::Mode::HighThroughput),
     };
     let config = sled::Config::new()
         .path(path)

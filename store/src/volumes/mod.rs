@@ -158,7 +158,7 @@ impl Volumes {
             && unsealed.first() == Some(&newest)
         {
             unsealed.remove(0);
-            match shared.adopt(newest) {
+            match shared.adopt(newest, &mut opened.quarantined) {
                 Ok(bytes) => current = Some((newest, bytes)),
                 Err(error) if error.is_damage() => {
                     // Made before the damaged one leaves, so that its number is not used again.
@@ -171,6 +171,14 @@ impl Volumes {
                         reason: error.to_string(),
                     });
                 }
+                Err(error) => return Err(error),
+            }
+        }
+        for volume in &unsealed {
+            // Looked at before they are sealed as they are; one that does not open stays as it is.
+            match shared.adopt(*volume, &mut opened.quarantined) {
+                Ok(_) => shared.close(*volume),
+                Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -273,6 +281,12 @@ impl Volumes {
     /// Every volume with its size and age, ascending. Reads each seal once and remembers it.
     pub fn list(&self) -> Vec<VolumeInfo> {
         self.ids().into_iter().filter_map(|id| self.shared.info(id)).collect()
+    }
+
+    /// Until when, microseconds since 1970, a volume held records that damage to its log has cut
+    /// off; `None` if nothing was.
+    pub fn cut_until_us(&self, volume: VolumeId) -> Option<u64> {
+        table::cut_until_us(&self.shared.dir(volume))
     }
 
     /// What happened to volumes since opening, oldest first.

@@ -10,11 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use super::{INCIDENTS_MAX, Incident, VolumeId, VolumeInfo, lock, now_us, seal};
-use crate::StoreError;
+use crate::data_dir::{keep_cut, write_durably};
 use crate::engine::sled_engine::sync_dir;
-use crate::engine::{Opener, Use};
+use crate::engine::{Cut, Opener, Use};
 use crate::framed::Room;
 use crate::volume::Volume;
+use crate::{Quarantined, StoreError};
+
+/// Says of a volume that its end was cut off, and until when it reached.
+const CUT: &str = "cut";
 
 /// A volume's place in the table: its database when open, and what was learned about it.
 pub(crate) struct Slot {
@@ -122,10 +126,15 @@ impl Shared {
     }
 
     /// Opens the volume that was current when the last process ended; returns its stored bytes.
-    pub(super) fn adopt(&self, volume: VolumeId) -> Result<u64, StoreError> {
+    pub(super) fn adopt(
+        &self,
+        volume: VolumeId,
+        quarantined: &mut Vec<Quarantined>,
+    ) -> Result<u64, StoreError> {
         let slot = self.slot(volume)?;
         let engine = self.opener.open(&self.dir(volume), &Self::name(volume), Use::Volume)?;
         let open = Volume::new(Self::name(volume), engine)?;
+        quarantined.extend(self.keep_cut(volume, &open)?);
         let (_, bytes) = open.totals()?;
         lock(&slot.facts).info = Some(VolumeInfo {
             id: volume,
@@ -136,6 +145,16 @@ impl Shared {
         });
         *slot.database.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(bytes)
+    }
+
+    /// If the end of the volume was cut off, notes until when, and puts the copy aside.
+    fn keep_cut(&self, volume: VolumeId, open: &Volume) -> Result<Option<Quarantined>, StoreError> {
+        let Some(mut cut) = open.cut() else { return Ok(None) };
+        let dir = self.dir(volume);
+        cut.until_us = cut.until_us.max(cut_until_us(&dir).unwrap_or(0));
+        write_durably(&dir, &dir.join(CUT), cut.to_text().as_bytes())?;
+        let (name, place) = (Self::name(volume), format!("volume-{volume}"));
+        keep_cut(&self.settings.quarantine, &name, &place, &cut, &dir).map(Some)
     }
 
     /// Calls `read` with the volume, opened if need be.
@@ -194,7 +213,11 @@ impl Shared {
         let sealed = dir.join(seal::FILE).exists();
         let purpose = if sealed { Use::SealedVolume } else { Use::Volume };
         let engine = self.opener.open(&dir, &Self::name(volume), purpose)?;
-        *database = Some(Volume::new(Self::name(volume), engine)?);
+        let open = Volume::new(Self::name(volume), engine)?;
+        if let Some(cut) = self.keep_cut(volume, &open)? {
+            self.report(Incident { volume, what: cut.reason, quarantined: Some(cut.path) });
+        }
+        *database = Some(open);
         lock(&self.open).push_back(volume);
         Ok(())
     }
@@ -251,6 +274,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Until when the volume held what was cut off its end, microseconds since 1970.
+pub(super) fn cut_until_us(dir: &Path) -> Option<u64> {
+    let text = fs::read_to_string(dir.join(CUT)).ok()?;
+    Cut::from_text(&text).map(|cut| cut.until_us)
 }
 
 fn made_us(dir: &Path) -> u64 {

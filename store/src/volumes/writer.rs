@@ -9,7 +9,7 @@ use super::syncing::{Reply, Syncing, Written};
 use super::{Incident, Shared, VolumeId, VolumeInfo, lock, now_us, seal};
 use crate::StoreError;
 use crate::engine::Use;
-use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, sync_files};
+use crate::engine::sled_engine::{VOLUME_SEGMENT_BYTES, remove_mark, sync_files};
 use crate::volume::{Ready, STEP_BYTES_MAX, Volume};
 
 /// Volumes waiting to be sealed; a writer that is faster than that waits.
@@ -288,6 +288,8 @@ impl Shared {
         }
         database.take();
         lock(&self.open).retain(|id| *id != volume);
+        // From here on the sums say what must be there.
+        remove_mark(&dir)?;
         // Opened until the engine leaves its files as they are: it writes a snapshot when it opens,
         // merges small leaves when they are walked, and after a power cut clears the log's tail.
         // The log is durable before, and all of it after; in between nothing is promised.
