@@ -279,14 +279,14 @@ fn unfinished(
     let index = chunks.len() as u64;
     match recovery::open_chunks(archive, secret, &volumes, id, index) {
         Ok(open) => {
-            let video = open.iter().filter(|open| open.map().kind == MediaKind::Video);
+            let video = open.chunks.iter().filter(|open| open.map().kind == MediaKind::Video);
             let fragments: usize = video.map(|open| open.map().fragments.len()).sum();
             report.notes.push(format!(
                 "session {id} was not closed; {fragments} fragments of its open chunk are \
                  intact and will be kept at the next start"
             ));
-            for what in open.iter().filter_map(|open| open.damage()) {
-                report.damage.push(Damage { session: Some(id), ..plain(what.to_owned()) });
+            for what in open.damage {
+                report.damage.push(Damage { session: Some(id), ..plain(what) });
             }
         }
         Err(error) => {

@@ -14,7 +14,8 @@ use lucid_evidence::tree::{Blake3, Tree};
 use lucid_store::VolumeId;
 use std::collections::BTreeMap;
 
-/// What may be lost at a crash at most, microseconds: the fragment that was not durable yet.
+/// What may be lost at a crash alone at most, microseconds: the fragment that was not durable yet.
+/// What is known to be lost to damage is declared on top of it.
 pub const LOSS_MAX_US: u64 = 1_000_000;
 /// More pieces than a chunk can hold.
 const PIECES_MAX: usize = lucid_evidence::chunk::CHUNK_MAX_PIECES as usize + 1;
@@ -44,6 +45,19 @@ pub(crate) struct OpenChunk {
     sealer: ChunkSealer,
     map: ChunkMap,
     damage: Option<String>,
+    /// Where its media ended before any was lost, microseconds of the stream clock.
+    whole_us: u64,
+}
+
+/// What is open of a session.
+#[derive(Default)]
+pub(crate) struct OpenPart {
+    /// What is closed with what is intact, in order.
+    pub(crate) chunks: Vec<OpenChunk>,
+    /// What is damaged in them, and in those of which nothing is left.
+    pub(crate) damage: Vec<String>,
+    /// How far their media is known to have reached, microseconds of the stream clock.
+    whole_us: u64,
 }
 
 /// Closes every session that still stands as running. Sessions that cannot be taken up are reported
@@ -73,7 +87,7 @@ pub fn recover_all(
 }
 
 /// Closes one session with what is durable of it, for `reason`; up to a fragment may be missing at
-/// its end, and the gap record says so.
+/// its end, and more where stored data are damaged. The gap record says at least as much.
 ///
 /// # Errors
 /// When the archive cannot be read or written; what is durable stays as it is.
@@ -98,8 +112,9 @@ pub fn recover_session(
         chunks.push(record);
     }
     let secret = archive.secret(id)?;
-    for mut open in open_chunks(archive, &secret, &volumes, id, tree.size())? {
-        damage.extend(open.damage);
+    let part = open_chunks(archive, &secret, &volumes, id, tree.size())?;
+    damage.extend(part.damage);
+    for mut open in part.chunks {
         if open.map.kind == MediaKind::Events {
             // They stand where the media before them ends, and take no time of the stream.
             let end_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
@@ -112,13 +127,40 @@ pub fn recover_session(
         store_closing(archive, closing)?;
         chunks.push(record);
     }
-    let tail = (!chunks.is_empty()).then_some(Gap { length_us: LOSS_MAX_US, reason: gap });
+    let length_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
+    let cut_us = cut_off(archive, &session, &volumes, &chunks);
+    if cut_us > 0 {
+        damage.push(format!("up to {} ms at the end were cut off a damaged volume", cut_us / 1000));
+    }
+    let lost_us = part.whole_us.saturating_sub(length_us).max(cut_us);
+    let reason_of_gap = if lost_us > 0 { GapReason::Damaged } else { gap };
+    let tail = (lost_us > 0 || !chunks.is_empty())
+        .then(|| Gap { length_us: lost_us.saturating_add(LOSS_MAX_US), reason: reason_of_gap });
     let account = account(&chunks, session.start_us, tail);
-    let why = format!("{}; closed when the recorder came back", gap.as_str());
+    let mut why = format!("{}; closed when the recorder came back", gap.as_str());
+    if lost_us > 0 {
+        why.push_str(&format!("; {} ms of stored media are damaged and lost", lost_us / 1000));
+    }
     let ending = Ending { reason, tail, why, forced: false };
     finish_session(archive, anchor, observer, id, ending, account)?;
-    let length_us = chunks.last().map_or(0, |chunk| chunk.header.time.stream_end_us);
     Ok(Recovered { session: id, length_us, damage })
+}
+
+/// How long media may have gone on behind what is left of a session, by what is known of volumes
+/// whose end was cut off, microseconds. More may be said than was recorded, never less.
+pub(crate) fn cut_off(
+    archive: &Archive,
+    session: &SessionRecord,
+    volumes: &[VolumeId],
+    chunks: &[ChunkRecord],
+) -> u64 {
+    let cuts = volumes.iter().filter_map(|volume| archive.volumes().cut_until_us(*volume));
+    let Some(until_us) = cuts.max() else { return 0 };
+    let video = chunks.iter().rfind(|chunk| chunk.header.kind == MediaKind::Video);
+    let kept_us = video.map_or(session.start_us, |chunk| chunk.header.time.wall_end_us);
+    let lost_us = until_us.saturating_sub(kept_us);
+    // What was acknowledged last ends when it was written: that close nothing is missing.
+    if lost_us > LOSS_MAX_US { lost_us } else { 0 }
 }
 
 /// Gaps and clock jumps by the chunks.
@@ -187,20 +229,35 @@ pub(crate) fn open_chunks(
     volumes: &[VolumeId],
     id: SessionId,
     index: u64,
-) -> Result<Vec<OpenChunk>, RecorderError> {
+) -> Result<OpenPart, RecorderError> {
+    let mut part = OpenPart::default();
+    let mut note = |open: &Option<OpenChunk>| {
+        part.damage.extend(open.iter().filter_map(|open| open.damage.clone()));
+        let ends = open.iter().filter(|open| open.map.kind == MediaKind::Video);
+        part.whole_us = ends.map(|open| open.whole_us).fold(part.whole_us, u64::max);
+    };
     let first = open_chunk(archive, secret, volumes, id, index)?;
+    note(&first);
     let beside = match &first {
         Some(first) if first.map.kind == MediaKind::Events => None,
-        _ => open_chunk(archive, secret, volumes, id, index + 1)?,
+        _ => {
+            let beside = open_chunk(archive, secret, volumes, id, index + 1)?;
+            let beside = beside.filter(|open| open.map.kind == MediaKind::Events);
+            note(&beside);
+            beside.filter(|open| !open.map.fragments.is_empty())
+        }
     };
-    let beside =
-        beside.filter(|open| open.map.kind == MediaKind::Events && !open.map.fragments.is_empty());
     let first = match (first, &beside) {
-        (None, Some(beside)) => Some(empty_chunk(secret, id, index, &beside.map)?),
+        (None, Some(beside)) => {
+            let empty = Some(empty_chunk(secret, id, index, &beside.map)?);
+            note(&empty);
+            empty
+        }
         (Some(first), None) => Some(first).filter(|open| !open.map.fragments.is_empty()),
         (first, _) => first,
     };
-    Ok(first.into_iter().chain(beside).collect())
+    part.chunks = first.into_iter().chain(beside).collect();
+    Ok(part)
 }
 
 /// A chunk of video of which nothing was found, before events that were open beside it.
@@ -224,7 +281,7 @@ fn empty_chunk(
     };
     let sealer = ChunkSealer::new(id, index, kind, secret, nonce);
     let damage = Some(format!("chunk {index}: all of its media is lost"));
-    Ok(OpenChunk { sealer, map, damage })
+    Ok(OpenChunk { sealer, map, damage, whole_us: 0 })
 }
 
 /// The open chunk number `index`, as far as it is durable and intact.
@@ -240,7 +297,11 @@ pub(crate) fn open_chunk(
     let from = volume_key(id, RecordKind::Piece, index, 0);
     let to = volume_key(id, RecordKind::Piece, index, u64::from(u32::MAX));
     for volume in volumes {
-        let scan = archive.volumes().scan(*volume, &from, &to, PIECES_MAX)?;
+        let scan = match archive.volumes().scan(*volume, &from, &to, PIECES_MAX) {
+            // Then its pieces are missing, which is said below.
+            Err(error) if error.is_damage() => continue,
+            scan => scan?,
+        };
         for (key, frame) in scan.items {
             let piece =
                 key.get(25..).map_or(0, |b| b.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
@@ -252,12 +313,14 @@ pub(crate) fn open_chunk(
     let mut damage = None;
     let wanted = std::mem::take(&mut map.fragments);
     let init_pieces = map.init_pieces;
+    let whole_us = map.stream_end_us;
     let init = resume(&mut sealer, &mut map, &frames, init_pieces);
     if let Err(text) = init {
         let damage = Some(format!("chunk {index}: its initialisation segment is lost: {text}"));
-        return Ok(Some(OpenChunk { sealer, map, damage }));
+        map.stream_end_us = map.stream_start_us;
+        map.wall_end_us = map.wall_start_us;
+        return Ok(Some(OpenChunk { sealer, map, damage, whole_us }));
     }
-    let whole_us = map.stream_end_us;
     for fragment in wanted {
         let (before, runs) = (sealer.clone(), map.runs.clone());
         if let Err(text) = resume(&mut sealer, &mut map, &frames, fragment.pieces) {
@@ -278,7 +341,7 @@ pub(crate) fn open_chunk(
         let lost_us = whole_us.saturating_sub(map.stream_end_us);
         map.wall_end_us = map.wall_end_us.saturating_sub(lost_us);
     }
-    Ok(Some(OpenChunk { sealer, map, damage }))
+    Ok(Some(OpenChunk { sealer, map, damage, whole_us }))
 }
 
 /// The newest map of an open chunk.
@@ -315,10 +378,5 @@ impl OpenChunk {
     /// Its map: what is durable and intact.
     pub(crate) fn map(&self) -> &ChunkMap {
         &self.map
-    }
-
-    /// What is damaged in it.
-    pub(crate) fn damage(&self) -> Option<&str> {
-        self.damage.as_deref()
     }
 }
