@@ -5,7 +5,7 @@
 //! version      "1": newer ones are refused
 //! index/       key-value database: sessions, chunk headers, settings, users, audit
 //! index.durable how far it was durable
-//! chain/       key-value database: blocks
+//! chain/       key-value database: blocks; opened by way of `chain.watermark`
 //! volumes/<n>/ sealed pieces
 //! keys/        left alone by this crate; made readable for the owner only
 //! quarantine/  what was damaged, moved here with its bytes as they were
@@ -19,12 +19,13 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::chain_database::ChainDatabase;
 use crate::engine::sled_engine::{SledOpener, sync_dir, sync_files};
 use crate::engine::{Cut, Opener, Use};
 use crate::framed::Room;
 use crate::volumes::retire::free_place;
 use crate::volumes::{Settings, VolumeId};
-use crate::{Batch, Framed, ScrubReport, Store, StoreError, Volumes};
+use crate::{Batch, ChainCheck, Framed, ScrubReport, Store, StoreError, Volumes};
 
 /// Version of the layout written by this program.
 pub const DATA_VERSION: u64 = 1;
@@ -32,10 +33,10 @@ pub const DATA_VERSION: u64 = 1;
 const LOCK: &str = "lock";
 const VERSION: &str = "version";
 const INDEX: &str = "index";
-const CHAIN: &str = "chain";
+pub(crate) const CHAIN: &str = "chain";
 const VOLUMES: &str = "volumes";
 const KEYS: &str = "keys";
-const QUARANTINE: &str = "quarantine";
+pub(crate) const QUARANTINE: &str = "quarantine";
 /// Longest `lock` or `version` file read, in bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 64;
 /// Everything here belongs to one user.
@@ -52,6 +53,9 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// The engine.
     pub opener: Arc<dyn Opener>,
+    /// Asked whether the database of blocks holds what its owner noted with [`Store::mark`]; one
+    /// that does not is damaged. `None`: nobody is asked.
+    pub chain_check: Option<ChainCheck>,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             open_volumes_max: 1,
             reserve_bytes: 64 * 1024 * 1024,
             opener: Arc::new(SledOpener),
+            chain_check: None,
         }
     }
 }
@@ -109,7 +114,7 @@ pub struct DataDir {
     index: Arc<Framed>,
     chain: Arc<Framed>,
     volumes: Arc<Volumes>,
-    opener: Arc<dyn Opener>,
+    chain_database: ChainDatabase,
     // Last, so that it is released after the databases are closed.
     _lock: File,
 }
@@ -132,13 +137,20 @@ impl DataDir {
             make_dir(&path.join(name))?;
         }
         sync_dir(path)?;
-        let mut key_value = |name: &str, purpose: Use| {
-            let engine =
-                open_or_replace(path, name, purpose, options.opener.as_ref(), &mut report)?;
-            Ok::<_, StoreError>(Arc::new(Framed::new(name, engine).with_room(room.clone())))
+        let opener = options.opener.as_ref();
+        let engine = open_or_replace(path, INDEX, Use::KeyValueWatched, opener, &mut report)?;
+        let index = Arc::new(Framed::new(INDEX, engine).with_room(room.clone()));
+        let chain_database = ChainDatabase {
+            path: path.into(),
+            room: room.clone(),
+            opener: Arc::clone(&options.opener),
+            check: options.chain_check,
         };
-        let (index, chain) =
-            (key_value(INDEX, Use::KeyValueWatched)?, key_value(CHAIN, Use::KeyValue)?);
+        let engine = chain_database.open_or_replace(&mut report.quarantined)?;
+        let chain = Framed::new(CHAIN, engine)
+            .with_room(room.clone())
+            .with_watermark(chain_database.watermark());
+        let chain = Arc::new(chain);
         let settings = Settings {
             root: path.join(VOLUMES),
             quarantine: path.join(QUARANTINE),
@@ -148,8 +160,8 @@ impl DataDir {
         };
         let (volumes, opened) = Volumes::open(settings, Arc::clone(&options.opener))?;
         report.quarantined.extend(opened.quarantined);
-        let (volumes, opener) = (Arc::new(volumes), options.opener);
-        let data = DataDir { path: path.into(), index, chain, volumes, opener, _lock: lock };
+        let (path, volumes) = (path.into(), Arc::new(volumes));
+        let data = DataDir { path, index, chain, volumes, chain_database, _lock: lock };
         Ok((data, report))
     }
 
@@ -167,9 +179,10 @@ impl DataDir {
     /// failed sync nobody knows what of it is on the disk. Whoever uses it meanwhile waits.
     ///
     /// # Errors
-    /// When it does not open; it is closed then, and may be tried again.
+    /// When it does not open, or not with all that was durable in it; it is closed then, and may be
+    /// tried again.
     pub fn reopen_chain(&self) -> Result<(), StoreError> {
-        self.chain.reopen(|| self.opener.open(&self.path.join(CHAIN), CHAIN, Use::KeyValue))
+        self.chain.reopen(|| self.chain_database.open())
     }
 
     /// Sealed pieces.
@@ -254,7 +267,7 @@ impl DataDir {
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }

@@ -116,6 +116,14 @@ pub enum StoreError {
         /// What the engine said.
         reason: String,
     },
+    /// A database opens and does not hold what had been durable in it.
+    #[error("database {database} has lost what was durable: {what}")]
+    Lost {
+        /// The database's name.
+        database: String,
+        /// What is missing.
+        what: String,
+    },
     /// There is no such volume.
     #[error("volume {volume} does not exist")]
     UnknownVolume {
@@ -156,6 +164,9 @@ impl StoreError {
 
     /// Whether the stored bytes are at fault, not the machine: such a database is moved aside.
     pub fn is_damage(&self) -> bool {
-        matches!(self, StoreError::Damaged { .. } | StoreError::Unreadable { .. })
+        matches!(
+            self,
+            StoreError::Damaged { .. } | StoreError::Unreadable { .. } | StoreError::Lost { .. }
+        )
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::batch::{Batch, Operation, check_key};
 use crate::engine::{DEFAULT_SPACE, Engine, memory::MemoryEngine};
 use crate::volumes::ScrubReport;
-use crate::{Pair, Store, StoreError, frame};
+use crate::{Pair, Store, StoreError, Watermark, frame};
 
 /// Records read at a time while scrubbing; bounds memory to this many of the largest values.
 const SCRUB_STEP_RECORDS: usize = 64;
@@ -18,6 +18,7 @@ pub struct Framed {
     /// None while it is closed to be opened anew.
     engine: RwLock<Option<Arc<dyn Engine>>>,
     room: Option<Room>,
+    watermark: Option<Watermark>,
 }
 
 /// Where free space is checked before a write, and how much must stay free.
@@ -55,7 +56,13 @@ pub fn memory_store(name: &str) -> Framed {
 impl Framed {
     /// Puts limits and frames around `engine`; `name` appears in errors.
     pub fn new(name: &str, engine: Arc<dyn Engine>) -> Framed {
-        Framed { name: name.into(), engine: RwLock::new(Some(engine)), room: None }
+        Framed { name: name.into(), engine: RwLock::new(Some(engine)), room: None, watermark: None }
+    }
+
+    /// Keeps the notes of [`Store::mark`] there.
+    pub fn with_watermark(mut self, watermark: Watermark) -> Framed {
+        self.watermark = Some(watermark);
+        self
     }
 
     /// Closes the engine and takes the one that `open` gives. Until then others wait; when there is
@@ -133,6 +140,10 @@ impl Store for Framed {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.with(|engine| engine.sync())
+    }
+
+    fn mark(&self, note: &[u8]) -> Result<(), StoreError> {
+        self.watermark.as_ref().map_or(Ok(()), |watermark| watermark.write(note))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {

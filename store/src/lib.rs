@@ -13,6 +13,7 @@
 
 mod archive;
 mod batch;
+mod chain_database;
 mod data_dir;
 pub mod engine;
 mod error;
@@ -20,9 +21,11 @@ mod frame;
 mod framed;
 mod volume;
 mod volumes;
+mod watermark;
 
 pub use archive::{ArchiveError, Archived, export, import};
 pub use batch::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use chain_database::ChainCheck;
 pub use data_dir::{DATA_VERSION, DataDir, Fsck, OpenReport, Options, Quarantined};
 pub use error::StoreError;
 pub use framed::{Framed, memory_store};
@@ -30,6 +33,7 @@ pub use volumes::{
     APPEND_BYTES_MAX, Altered, Incident, Relocated, Scan, ScrubReport, VolumeId, VolumeInfo,
     Volumes,
 };
+pub use watermark::{NOTE_BYTES_MAX, Noted, Watermark};
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -54,6 +58,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// After an error nothing applied since the last successful flush may be taken as durable.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Notes durably outside the database how far it has come, so that its owner finds out at the
+    /// next opening when it lost its end. Called after a [`Store::flush`], with at most
+    /// [`NOTE_BYTES_MAX`] bytes. Stores that keep no such note do nothing.
+    ///
+    /// # Errors
+    /// When the note cannot be written; the one before may still stand.
+    fn mark(&self, note: &[u8]) -> Result<(), StoreError> {
+        let _ = note;
+        Ok(())
+    }
 
     /// At most `limit` pairs with `from <= key < to`, in ascending order.
     ///

@@ -12,6 +12,7 @@ use lucid_chain::ledger::{ClosedSession, Effect, Effects};
 use lucid_chain::transaction::Body;
 use lucid_evidence::{Hash, SessionId};
 use lucid_store::{Store, StoreError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most problems that a report lists; the rest are counted.
@@ -121,6 +122,17 @@ pub fn check(
     }
     name_sessions(&chain, &mut report)?;
     Ok(report)
+}
+
+/// The heights of the blocks that hold a transaction of `session`, by the index of sessions.
+pub fn session_heights(
+    store: &Arc<dyn Store>,
+    session: &SessionId,
+) -> Result<BTreeSet<u64>, NodeError> {
+    let chain = reading(Arc::clone(store));
+    let height = chain.head()?.0.map_or(0, |head| head.height);
+    let places = chain.seen_below(height + 1).places(session)?;
+    Ok(places.into_iter().map(|(height, _)| height).collect())
 }
 
 /// Finds by the index of sessions which ones a damaged block touches.

@@ -4,13 +4,17 @@
 //! A block becomes final in three steps, each durable before the next: the guard (height, round, id
 //! and the block itself), the signatures, the commit, whose last record is the head. Whoever is
 //! killed in between finds the guard and goes on with the same block, so no height is ever signed
-//! twice with different content, and a committed block is never replaced.
+//! twice with different content, and a committed block is never replaced. That the block is durable
+//! is then noted outside the database, before it is told and before the next is made: a database
+//! that lost its end is found by it.
 
 use crate::error::{NodeError, SubmitError};
 use crate::keys;
 use crate::mempool::Mempool;
 use crate::node::NewBlock;
 use crate::persist::{BATCH_MAX_BYTES, ChainStore, Source, Writer, put_parts};
+use crate::records::StoredHead;
+use crate::watermark::Mark;
 use lucid_chain::anchor::{AnchorProof, prove};
 use lucid_chain::ledger::{Ledger, SNAPSHOT_MAX_BYTES};
 use lucid_chain::transaction::Kind;
@@ -86,35 +90,8 @@ impl Core {
             Some(_) => {}
             None => store.put_genesis(&genesis)?,
         }
-        let mut damaged = Vec::new();
-        let (head, problem) = store.head()?;
-        damaged.extend(problem.map(|error| error.to_string()));
-        let height = head.as_ref().map_or(0, |head| head.height);
-        let mut ledger = restore(&store, &genesis, height, &mut damaged)?;
-        let snapshot = ledger.height();
-        for next in snapshot + 1..=height {
-            if next.is_multiple_of(REPLAY_LOG_EVERY) {
-                tracing::info!(height = next, of = height, "replaying the chain");
-            }
-            // What is stored of this block and later ones must not be seen while it is checked.
-            let past = store.seen_below(next);
-            let block = store.block(next)?;
-            let certificate = match &head {
-                Some(head) if head.height == next => head.certificate.clone(),
-                _ => store.stored_header(next + 1)?.last_commit.ok_or_else(|| {
-                    NodeError::Missing { what: format!("certificate of block {next}") }
-                })?,
-            };
-            ledger
-                .commit(&block, &certificate, &past)
-                .map_err(|source| NodeError::Replay { height: next, source })?;
-        }
-        if let Some(head) = &head
-            && head.id != ledger.head_id()
-        {
-            let found = ledger.head_id();
-            return Err(NodeError::Head { height, expected: head.id, found });
-        }
+        let Recovered { head, ledger, snapshot, mut damaged } = recover(&store, &genesis)?;
+        let height = ledger.height();
         let store = store.seen_below(height + 1);
         let guarded = read_guard(&store, height + 1, &mut damaged)?;
         if let Some(guarded) = &guarded {
@@ -127,6 +104,11 @@ impl Core {
             resumed: guarded.as_ref().map(|guarded| guarded.block.header.height),
             damaged,
         };
+        if height > 0 {
+            // Noted again, for a process may have been cut off before it could: the note may be one
+            // block behind, never two.
+            put_mark(&store, &ledger)?;
+        }
         let mempool = Mutex::new(Mempool::new(&ledger));
         let certificate = head.map(|head| head.certificate);
         let tip = RwLock::new(Tip { ledger: Arc::new(ledger), certificate });
@@ -215,6 +197,7 @@ impl Core {
             .map_err(|source| NodeError::OwnBlock { height, source })?;
         self.store.put_block(&block, &certificate, &effects, ledger.chain())?;
         self.store.store.flush()?;
+        put_mark(&self.store, &ledger)?;
         *lock(&self.guarded) = None;
         let witnesses = certificate.signatures.len();
         let ledger = Arc::new(ledger);
@@ -274,6 +257,58 @@ impl Core {
         prove(ledger.genesis(), &source, &places, ledger.height())
             .map_err(|error| NodeError::Prove(Box::new(error)))
     }
+}
+
+/// A chain as it stands in its database.
+pub(crate) struct Recovered {
+    pub head: Option<StoredHead>,
+    /// After the head.
+    pub ledger: Ledger,
+    /// The height of the snapshot that was used; 0 for the genesis.
+    pub snapshot: u64,
+    /// What was damaged and could be done without.
+    pub damaged: Vec<String>,
+}
+
+/// Takes the chain up where its database ends: the newest usable snapshot, and the blocks after it,
+/// each checked. Changes nothing.
+pub(crate) fn recover(store: &ChainStore, genesis: &Genesis) -> Result<Recovered, NodeError> {
+    let mut damaged = Vec::new();
+    let (head, problem) = store.head()?;
+    damaged.extend(problem.map(|error| error.to_string()));
+    let height = head.as_ref().map_or(0, |head| head.height);
+    let mut ledger = restore(store, genesis, height, &mut damaged)?;
+    let snapshot = ledger.height();
+    for next in snapshot + 1..=height {
+        if next.is_multiple_of(REPLAY_LOG_EVERY) {
+            tracing::info!(height = next, of = height, "replaying the chain");
+        }
+        // What is stored of this block and later ones must not be seen while it is checked.
+        let past = store.seen_below(next);
+        let block = store.block(next)?;
+        let certificate = match &head {
+            Some(head) if head.height == next => head.certificate.clone(),
+            _ => store.stored_header(next + 1)?.last_commit.ok_or_else(|| NodeError::Missing {
+                what: format!("certificate of block {next}"),
+            })?,
+        };
+        ledger
+            .commit(&block, &certificate, &past)
+            .map_err(|source| NodeError::Replay { height: next, source })?;
+    }
+    if let Some(head) = &head
+        && head.id != ledger.head_id()
+    {
+        let found = ledger.head_id();
+        return Err(NodeError::Head { height, expected: head.id, found });
+    }
+    Ok(Recovered { head, ledger, snapshot, damaged })
+}
+
+/// Notes outside the database that the ledger's last block is durable.
+fn put_mark(store: &ChainStore, ledger: &Ledger) -> Result<(), NodeError> {
+    let (chain, height, id) = (*ledger.chain(), ledger.height(), ledger.head_id());
+    Ok(store.store.mark(&Mark { chain, height, id }.to_bytes())?)
 }
 
 /// The ledger of the newest usable snapshot, or of the genesis.

@@ -14,8 +14,9 @@ mod node;
 mod persist;
 mod records;
 mod solo;
+mod watermark;
 
-pub use check::{CheckReport, Problem, check, rebuild_indexes};
+pub use check::{CheckReport, Problem, check, rebuild_indexes, session_heights};
 pub use core::{OpenReport, SNAPSHOT_EVERY_BLOCKS, STORE_BATCH_MAX_BYTES};
 pub use error::{NodeError, SubmitError, WaitError};
 pub use mempool::{MEMPOOL_MAX_BYTES, MEMPOOL_MAX_TRANSACTIONS};
@@ -24,3 +25,4 @@ pub use node::{
     SUBSCRIPTION_BLOCKS, SessionStatus, State, found, genesis, system_clock,
 };
 pub use persist::KEEP_EMPTY_BLOCKS;
+pub use watermark::holds_mark;

@@ -5,10 +5,12 @@
 mod support;
 
 use lucid_chain::Transaction;
-use lucid_chain_node::{Node, check};
+use lucid_chain_node::{Node, check, holds_mark};
 use lucid_evidence::Hash;
 use lucid_store::engine::Engine;
 use lucid_store::engine::memory::MemoryEngine;
+use lucid_store::{Framed, Noted, Watermark};
+use std::path::Path;
 use std::sync::Arc;
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +28,12 @@ fn work() -> Vec<Vec<Transaction>> {
 }
 
 /// Works until done or dead; returns the blocks whose making was acknowledged.
-async fn live(engine: &Arc<DyingEngine>) -> Vec<(u64, Hash)> {
+async fn live(engine: &Arc<DyingEngine>, watermark: &Path) -> Vec<(u64, Hash)> {
     let engine: Arc<dyn Engine> = engine.clone();
     let config = TestClock::new().config();
+    let store = Framed::new("chain", engine).with_watermark(Watermark::at(watermark));
     let started =
-        Node::start(framed(&engine), genesis(), key(1), config, CancellationToken::new()).await;
+        Node::start(Arc::new(store), genesis(), key(1), config, CancellationToken::new()).await;
     let Ok((node, _)) = started else { return vec![] };
     let mut acknowledged = Vec::new();
     for transactions in work() {
@@ -61,13 +64,19 @@ async fn prepared() -> MemoryEngine {
 #[tokio::test]
 async fn a_cut_at_every_write_loses_and_replaces_nothing() {
     let base = prepared().await;
+    let dir = tempfile::tempdir().unwrap();
     let mut cuts = 0;
     for left in [Left::All, Left::Nothing, Left::Torn] {
         for calls in 0.. {
             let engine = DyingEngine::new(&base, calls, left);
-            let acknowledged = live(&engine).await;
+            let watermark = dir.path().join(format!("{left:?}-{calls}"));
+            let acknowledged = live(&engine, &watermark).await;
             let done = !engine.is_dead();
             let found: Arc<dyn Engine> = Arc::new(engine.after_cut());
+            match Watermark::at(&watermark).read().unwrap() {
+                Noted::Note(note) => holds_mark(framed(&found), &note).unwrap(),
+                noted => assert_eq!((noted, acknowledged.len()), (Noted::Nothing, 0)),
+            }
             let running = start(framed(&found)).await;
             for (height, id) in &acknowledged {
                 let block = running.node.block(*height).unwrap();

@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod memory;
 pub mod sled_engine;
+pub(crate) mod undo;
 pub(crate) mod watermark;
 
 use std::path::Path;

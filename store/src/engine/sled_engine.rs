@@ -22,13 +22,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::undo::Undo;
 use super::watermark::{self, Cut, Mark, Watermark};
 use super::{DEFAULT_SPACE, Engine, Opener, Operation, Use};
 use crate::volumes::now_us;
 use crate::{Pair, StoreError};
 
 /// Segment of a key-value database, in bytes: 17 of the largest values fit into a quarter of it.
-const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const KEY_VALUE_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// Segment of a volume, in bytes: a whole bucket fits into a quarter of it, and what is written
 /// between two syncs into less than one.
 pub(crate) const VOLUME_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
@@ -116,7 +117,9 @@ impl SledEngine {
             sync_files(path)?;
         }
         let db = match open_db(path, name, purpose) {
-            Err(error) if error.is_damage() && set_snapshots_aside(path)? > 0 => {
+            Err(error) if error.is_damage() && has_snapshots(path)? => {
+                Undo::keep_all(path)?;
+                set_snapshots_aside(path)?;
                 tracing::warn!(database = name, %error, "opening again from the log alone");
                 open_db(path, name, purpose)?
             }
@@ -500,9 +503,14 @@ fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renames snapshots so that sled rebuilds them from the log. Returns how many there were.
-fn set_snapshots_aside(path: &Path) -> Result<usize, StoreError> {
-    let mut moved = 0;
+fn has_snapshots(path: &Path) -> Result<bool, StoreError> {
+    let entries = fs::read_dir(path).map_err(|e| StoreError::io("list", path, e))?;
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.any(|name| name.starts_with("snap.")))
+}
+
+/// Renames snapshots so that sled rebuilds them from the log.
+fn set_snapshots_aside(path: &Path) -> Result<(), StoreError> {
     let entries = fs::read_dir(path).map_err(|e| StoreError::io("list", path, e))?;
     for entry in entries {
         let entry = entry.map_err(|e| StoreError::io("list", path, e))?;
@@ -511,8 +519,7 @@ fn set_snapshots_aside(path: &Path) -> Result<usize, StoreError> {
         if text.starts_with("snap.") {
             let aside = path.join(format!("unusable-{}", text.trim_start_matches("snap.")));
             fs::rename(entry.path(), &aside).map_err(|e| StoreError::io("rename", &aside, e))?;
-            moved += 1;
         }
     }
-    Ok(moved)
+    Ok(())
 }
