@@ -1,13 +1,16 @@
 //! The chain of this device: opened, or founded at the first start.
 
 use lucid_capture::archive::Archive;
+use lucid_capture::catalogue::AnchorHeights;
 use lucid_capture::check::{CheckReport, Damage};
 use lucid_chain::AnchorProof;
 use lucid_chain_node::{
-    Config, Node, NodeError, Production, check, found, genesis, rebuild_indexes, system_clock,
+    Config, Node, NodeError, Production, check, found, genesis, rebuild_indexes, session_heights,
+    system_clock,
 };
 use lucid_evidence::{PublicKey, SessionId, SigningKey};
 use lucid_store::Store;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +61,60 @@ pub fn proof(archive: &Archive, node: &Node, id: SessionId) -> Option<Vec<u8>> {
     verified.then_some(kept)
 }
 
+/// What the catalogue says stands on the chain, against the chain in `store`: adds to `report` the
+/// sessions of which something is not there. One that a kept proof proves to be on a chain this one
+/// took the place of is a note.
+///
+/// # Errors
+/// When chain or catalogue cannot be read.
+pub fn check_anchors(
+    report: &mut CheckReport,
+    archive: &Archive,
+    store: &Arc<dyn Store>,
+) -> anyhow::Result<()> {
+    let chain = genesis(store)?.map(|genesis| genesis.hash());
+    let mut sessions = Vec::new();
+    archive.catalogue().for_each_session(|session| {
+        if session.anchor != AnchorHeights::default() {
+            sessions.push(session);
+        }
+    })?;
+    for session in sessions {
+        let (id, anchor) = (session.id, &session.anchor);
+        let mut wanted: BTreeSet<u64> =
+            [anchor.open, anchor.close, anchor.tombstone].into_iter().flatten().collect();
+        wanted.extend(archive.catalogue().checkpoints(id)?.iter().filter_map(|point| point.height));
+        let there = session_heights(store, &id)?;
+        let missing: Vec<String> =
+            wanted.difference(&there).map(|height| height.to_string()).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let missing = match &missing[..] {
+            [first, .., last] => format!("{first} to {last}, {} in all,", missing.len()),
+            few => few.concat(),
+        };
+        let kept = archive.catalogue().proof(id)?;
+        let kept = kept.and_then(|proof| AnchorProof::from_bytes(&proof).ok()?.verify(&id).ok());
+        match (kept.filter(|kept| kept.closed.is_some()), chain) {
+            (Some(kept), Some(chain)) if kept.chain != chain => report.notes.push(format!(
+                "session {id} stands on chain {}, which is not this one; its kept proof verifies",
+                kept.chain
+            )),
+            (kept, _) => {
+                let kept = if kept.is_some() { "; its kept proof verifies" } else { "" };
+                let what = format!("its anchors in blocks {missing} are not in the chain{kept}");
+                report.damage.push(damage(what, Some(id)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn damage(what: String, session: Option<SessionId>) -> Damage {
+    Damage { what, session, wall_us: None, stream_us: None, quarantined: None }
+}
+
 /// Checks the chain in `store` block by block and adds what is wrong to `report`, with the sessions
 /// it touches. With `repair`, indexes that are missing are rebuilt from the blocks.
 ///
@@ -69,13 +126,6 @@ pub fn check_into(
     repair: bool,
     progress: impl FnMut(u64, u64),
 ) -> Result<(), NodeError> {
-    let damage = |what: String, session| Damage {
-        what,
-        session,
-        wall_us: None,
-        stream_us: None,
-        quarantined: None,
-    };
     let found = check(Arc::clone(store), progress)?;
     for problem in found.problems {
         let what = format!("chain, block {}: {}", problem.height, problem.text);

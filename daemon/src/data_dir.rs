@@ -19,7 +19,8 @@ pub fn open(path: &Path) -> Result<DataDir, Failure> {
 /// # Errors
 /// With the exit code that names the cause.
 pub fn open_with_report(path: &Path) -> Result<(DataDir, OpenReport), Failure> {
-    let (data_dir, report) = DataDir::open(path, Options::default()).map_err(refusal)?;
+    let options = Options { chain_check: Some(lucid_chain_node::holds_mark), ..Options::default() };
+    let (data_dir, report) = DataDir::open(path, options).map_err(refusal)?;
     if report.created {
         tracing::info!(path = %path.display(), "made a new data directory");
     }

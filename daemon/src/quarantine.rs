@@ -5,7 +5,7 @@
 //! An entry stays until somebody takes it out of the directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lucid_capture::archive::{Archive, ArchiveError};
@@ -93,16 +93,43 @@ fn volume(name: &str) -> Option<u64> {
     name.strip_prefix("volume-")?.split('-').next()?.parse().ok()
 }
 
+/// Whether a place holds a whole chain that was lost.
+fn is_chain(name: &str) -> bool {
+    let rest = name.strip_prefix("chain-");
+    rest.is_some_and(|rest| !rest.starts_with("record-") && !rest.starts_with("watermark-"))
+}
+
+/// The places of lost chains that nobody has taken out of the quarantine directory yet.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn lost_chains(data_dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(data_dir.join("quarantine"))? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_chain) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// What a place in the directory held, in words.
 fn kind(name: &str) -> String {
     match (volume(name), name) {
         (Some(volume), _) => format!("volume {volume} of recordings"),
         (_, name) if name.starts_with("index-record-") => "a record of the index".into(),
         (_, name) if name.starts_with("chain-record-") => "a record of the chain".into(),
+        (_, name) if name.starts_with("chain-watermark-") => {
+            "the note of the chain's last block; the chain goes on, but whether it had lost blocks \
+             cannot be told"
+                .into()
+        }
         (_, name) if name.starts_with("index-") => {
             "the whole index: accounts, sources and the list of recordings".into()
         }
-        (_, name) if name.starts_with("chain-") => {
+        (_, name) if is_chain(name) => {
             "the whole chain; recordings keep their proofs, a new chain was founded".into()
         }
         _ => "something".into(),
@@ -145,5 +172,7 @@ mod tests {
         assert_eq!(kind("volume-7-1795280000-1"), "volume 7 of recordings");
         assert!(kind("chain-record-1795280000-0").contains("record of the chain"));
         assert!(kind("index-1795280000-0").contains("whole index"));
+        assert!(kind("chain-1795280000-0").contains("whole chain"));
+        assert!(kind("chain-watermark-1795280000-0").contains("note of the chain's last block"));
     }
 }

@@ -24,7 +24,7 @@ use crate::bundle::write_file;
 use crate::config::Flags;
 use crate::exit::{Exit, Failure};
 use crate::http::time::Rfc3339;
-use crate::{chain, data_dir, view};
+use crate::{chain, data_dir, quarantine, view};
 
 /// Options of `lucid sessions`.
 #[derive(Args)]
@@ -201,23 +201,29 @@ pub fn fsck(options: &FsckOptions) -> Result<Exit, Failure> {
         }
     });
     spinner.finish_and_clear();
+    let plain = |what, quarantined| check::Damage {
+        what,
+        session: None,
+        wall_us: None,
+        stream_us: None,
+        quarantined,
+    };
     if let Err(error) = checked {
-        report.damage.push(check::Damage {
-            what: format!("chain: {error}"),
-            session: None,
-            wall_us: None,
-            stream_us: None,
-            quarantined: None,
-        });
+        report.damage.push(plain(format!("chain: {error}"), None));
+    }
+    if let Err(error) = chain::check_anchors(&mut report, &archive, &store) {
+        report.damage.push(plain(format!("anchors of the sessions: {error:#}"), None));
+    }
+    // Told until somebody has taken it out of the directory.
+    for aside in quarantine::lost_chains(&path)? {
+        if !opened.quarantined.iter().any(|one| one.path == aside) {
+            let what = "a whole chain was lost and put aside".to_owned();
+            report.damage.push(plain(what, Some(aside)));
+        }
     }
     for aside in opened.quarantined {
-        report.damage.push(check::Damage {
-            what: format!("{} could not be opened: {}", aside.name, aside.reason),
-            session: None,
-            wall_us: None,
-            stream_us: None,
-            quarantined: Some(aside.path),
-        });
+        let what = format!("{} was put aside: {}", aside.name, aside.reason);
+        report.damage.push(plain(what, Some(aside.path)));
     }
     match options.json {
         true => println!("{}", serde_json::to_string_pretty(&fsck_json(&report))?),
