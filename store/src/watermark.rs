@@ -62,23 +62,24 @@ impl Watermark {
     /// # Errors
     /// When the file is there and the operating system does not give it.
     pub fn read(&self) -> Result<Noted, StoreError> {
-        Ok(match self.newest()? {
-            None => Noted::Nothing,
-            Some(None) => Noted::Damaged,
-            Some(Some((_, note))) => Noted::Note(note),
-        })
+        Ok(self.newest()?.0)
     }
 
-    fn newest(&self) -> Result<Option<Option<(u64, Vec<u8>)>>, StoreError> {
+    /// What the file says, and the sequence of its newest note.
+    fn newest(&self) -> Result<(Noted, u64), StoreError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Noted::Nothing, 0)),
             Err(error) => return Err(StoreError::io("open", &self.path, error)),
         };
         let mut bytes = Vec::new();
         let read = file.take(PLACES * PLACE_BYTES as u64).read_to_end(&mut bytes);
         read.map_err(|e| StoreError::io("read", &self.path, e))?;
-        Ok(Some(bytes.chunks(PLACE_BYTES).filter_map(decode).max_by_key(|(sequence, _)| *sequence)))
+        let notes = bytes.chunks(PLACE_BYTES).filter_map(decode);
+        Ok(match notes.max_by_key(|(sequence, _)| *sequence) {
+            Some((sequence, note)) => (Noted::Note(note), sequence),
+            None => (Noted::Damaged, 0),
+        })
     }
 
     /// Replaces the note. On return it is durable.
@@ -93,7 +94,7 @@ impl Watermark {
         let (file, last) = match open.take() {
             Some(open) => open,
             None => match self.newest()? {
-                Some(Some((sequence, _))) => {
+                (Noted::Note(_), sequence) => {
                     let file = OpenOptions::new().write(true).open(&self.path);
                     (file.map_err(|e| StoreError::io("open", &self.path, e))?, sequence)
                 }
