@@ -1,9 +1,10 @@
 //! Opens the database of blocks: one that lost what it had made durable is damaged, however well it
 //! opens.
 //!
-//! What it must hold is noted in `chain.watermark`, outside it, each time after that is durable. The
-//! database is asked for it before anybody gets it. If it does not have it, its bytes are put back
-//! as they were before the engine looked at them and moved to `quarantine/` together with the note.
+//! What it must hold is noted in `chain.watermark`, outside it, each time after that is durable.
+//! The database is asked for it before anybody gets it. If it does not have it, its bytes are put
+//! back as they were before the engine looked at them and moved to `quarantine/` together with the
+//! note.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,8 @@
 //! elsewhere what it holds, after that is durable and before anybody relies on it.
 //!
 //! The file has two places of 4096 bytes, written in turn, each
-//! `version(1) | sequence(8) | length(2) | note | BLAKE3 of all that, 16 bytes | zeros`. A write cut
-//! off by a power cut leaves the other place, whose note is one older.
+//! `version(1) | sequence(8) | length(2) | note | BLAKE3 of all that, 16 bytes | zeros`. A write
+//! cut off by a power cut leaves the other place, whose note is one older.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};

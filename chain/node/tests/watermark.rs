@@ -20,7 +20,7 @@ fn options() -> Options {
     Options { chain_check: Some(holds_mark), reserve_bytes: 1 << 20, ..Options::default() }
 }
 
-/// Blocks in two lives, so that the engine has a snapshot in the middle of its log. Returns the ids.
+/// Blocks in two lives, so that the engine has a snapshot amid its log. Returns their ids.
 async fn filled(path: &Path) -> Vec<Hash> {
     let mut ids = Vec::new();
     for life in 0..2u8 {
@@ -133,7 +133,7 @@ async fn no_flipped_bit_of_the_log_replaces_a_final_block() {
     let used = original.used();
     let mut aside = 0;
     // The first bytes head the segment; the others are at uneven steps.
-    let places: Vec<usize> = (0..20).step_by(3).chain((20..used).step_by(used / 50)).collect();
+    let places: Vec<usize> = (0..20).step_by(3).chain((20..used).step_by(used / 30)).collect();
     for at in &places {
         let mut log = original.log.clone();
         log[*at] ^= 1 << (at % 8);
@@ -147,7 +147,7 @@ async fn no_cut_of_the_log_replaces_a_final_block() {
     let original = Original::new().await;
     let used = original.used();
     let mut aside = 0;
-    for length in (0..used).step_by(used / 16) {
+    for length in (0..used).step_by(used / 10) {
         let what = format!("cut at {length}");
         aside += usize::from(original.examine(&original.log[..length], &what).await);
         let mut zeros = original.log[..length].to_vec();
@@ -155,7 +155,7 @@ async fn no_cut_of_the_log_replaces_a_final_block() {
         let what = format!("zeros from {length}");
         aside += usize::from(original.examine(&zeros, &what).await);
     }
-    assert!(aside >= 30, "{aside} put aside");
+    assert!(aside >= 18, "{aside} put aside");
     assert!(!original.examine(&original.log, "whole").await);
     assert!(!original.examine(&original.log[..used], "without its zeros").await);
 }
