@@ -111,7 +111,7 @@ mod tests {
 
     fn source(uri: &str) -> Source {
         Source {
-            id: SourceId::parse("src-1").unwrap(),
+            id: SourceId::parse("src-aaaaaaaa").unwrap(),
             name: "Gate".into(),
             uri: uri.parse().unwrap(),
             audio: true,
