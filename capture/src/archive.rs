@@ -101,6 +101,11 @@ impl Archive {
     pub fn new(data: DataDir) -> Result<Self, ArchiveError> {
         let keys = KeyStore::open(&data.keys_dir())?;
         let catalogue = Catalogue::new(data.index());
+        if data.index_was_cut()
+            && let Err(error) = catalogue.set_review(true)
+        {
+            tracing::error!(%error, "legal holds that the index lost are not looked for");
+        }
         let volumes = data.volumes();
         Ok(Archive { data, catalogue, keys, volumes, opening: Mutex::new(()) })
     }
@@ -251,15 +256,19 @@ impl Archive {
         if self.session(id)?.state == SessionState::Deleted {
             return Err(ArchiveError::Deleted(id));
         }
-        Ok(self.catalogue.update_session(id, |session| {
+        let record = self.catalogue.update_session(id, |session| {
             session.hold = Some(Hold { reason: clip(reason), since_us: now_us });
-        })?)
+        })?;
+        crate::rebuild::keep_record(self, &record);
+        Ok(record)
     }
 
     /// Releases a legal hold.
     pub fn release(&self, id: SessionId) -> Result<SessionRecord, ArchiveError> {
         self.session(id)?;
-        Ok(self.catalogue.update_session(id, |session| session.hold = None)?)
+        let record = self.catalogue.update_session(id, |session| session.hold = None)?;
+        crate::rebuild::keep_record(self, &record);
+        Ok(record)
     }
 
     /// Deletes a session: destroys its keys, so that nothing of it can ever be opened. What proves

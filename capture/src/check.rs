@@ -4,8 +4,8 @@
 use crate::archive::{Archive, ArchiveError};
 use crate::catalogue::{ChunkRecord, SessionRecord, SessionState};
 use crate::recorder::writer::read_volume_key;
-use crate::recovery;
 use crate::retention::apply_relocation;
+use crate::{rebuild, recovery};
 use lucid_evidence::SessionId;
 use lucid_evidence::chunk::{MediaKind, open_chunk};
 use lucid_evidence::tree::{Blake3, Tree};
@@ -68,6 +68,14 @@ pub fn check(
         if !scrub.is_clean() {
             self::volume(archive, *volume, scrub, quarantine, &mut report)?;
         }
+    }
+    for missed in rebuild::missed(archive, quarantine, &mut *progress)? {
+        let then = if quarantine { "; it is put back" } else { "" };
+        let what = format!(
+            "the index has lost a session; {} closed chunks of it are in the volumes{then}",
+            missed.chunks
+        );
+        report.damage.push(Damage { session: Some(missed.session), ..plain(what) });
     }
     let mut sessions = Vec::new();
     archive.catalogue().for_each_session(|session| sessions.push(session))?;

@@ -133,6 +133,19 @@ impl KeyStore {
         Ok(Some(SessionKeys { secret: SessionSecret::from_bytes(*secret), signer }))
     }
 
+    /// The sessions whose keys are there, ascending.
+    pub fn sessions(&self) -> Result<Vec<SessionId>, KeyStoreError> {
+        let list = |source| failed("list", &self.dir, source);
+        let mut sessions = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(list)? {
+            let name = entry.map_err(list)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            sessions.extend(id.and_then(|id| id.parse::<SessionId>().ok()));
+        }
+        sessions.sort_unstable();
+        Ok(sessions)
+    }
+
     /// Forgets a session's signing key: nothing more can be said in its name.
     pub fn retire_signer(&self, session: SessionId) -> Result<(), KeyStoreError> {
         match self.load(session)? {

@@ -17,6 +17,7 @@ mod gst;
 pub mod keys;
 pub mod media;
 pub mod mux;
+pub mod rebuild;
 pub mod recorder;
 pub mod recovery;
 pub mod retention;

@@ -3,6 +3,7 @@
 
 use crate::archive::Archive;
 use crate::catalogue::{ChunkMap, ChunkRecord, SessionRecord};
+use crate::rebuild::{self, Missed};
 use crate::recorder::writer::{Closing, RecordKind, close_chunk, volume_key};
 use crate::recorder::{Account, Ending, store_closing};
 use crate::recorder::{Anchor, Observer, RecorderError, finish_session};
@@ -34,6 +35,8 @@ pub struct Recovered {
 /// What came of taking up sessions after a crash.
 #[derive(Debug, Default)]
 pub struct Recovery {
+    /// Sessions that the catalogue had lost.
+    pub missed: Vec<Missed>,
     /// Sessions that are closed now.
     pub recovered: Vec<Recovered>,
     /// Sessions that could not be taken up, and why; they are tried again at the next start.
@@ -60,7 +63,8 @@ pub(crate) struct OpenPart {
     whole_us: u64,
 }
 
-/// Closes every session that still stands as running. Sessions that cannot be taken up are reported
+/// Puts back the sessions that the catalogue has lost, and closes every session that still stands as
+/// running. Sessions that cannot be taken up are reported
 /// and left.
 ///
 /// # Errors
@@ -70,13 +74,18 @@ pub fn recover_all(
     anchor: &dyn Anchor,
     observer: &Observer,
 ) -> Result<Recovery, RecorderError> {
+    let missed = rebuild::missed(archive, true, &mut |_| {})?;
+    for Missed { session, chunks, ended } in &missed {
+        let how = if *ended { "whole" } else { "not closed" };
+        tracing::error!(%session, chunks, how, "the index had lost it; taken up from the volumes");
+    }
     let mut running = Vec::new();
     archive.catalogue().for_each_session(|session| {
         if session.state.is_running() {
             running.push(session.id);
         }
     })?;
-    let mut recovery = Recovery::default();
+    let mut recovery = Recovery { missed, ..Recovery::default() };
     for id in running {
         match recover_session(archive, anchor, observer, id, EndReason::Crash, GapReason::Crash) {
             Ok(one) => recovery.recovered.push(one),
@@ -110,6 +119,12 @@ pub fn recover_session(
         let used = crate::recorder::volumes_used(&record, home);
         archive.catalogue().close_chunk(&record, &used, tree.root())?;
         chunks.push(record);
+    }
+    if let Some(signed) = rebuild::restore_end(archive, &volumes, id, &tree)? {
+        // It was closed, and the catalogue does not know any more, or not yet.
+        anchor.closed(&signed);
+        let length_us = signed.manifest().duration_us;
+        return Ok(Recovered { session: id, length_us, damage });
     }
     let secret = archive.secret(id)?;
     let part = open_chunks(archive, &secret, &volumes, id, tree.size())?;
@@ -158,9 +173,7 @@ pub(crate) fn cut_off(
     let Some(until_us) = cuts.max() else { return 0 };
     let video = chunks.iter().rfind(|chunk| chunk.header.kind == MediaKind::Video);
     let kept_us = video.map_or(session.start_us, |chunk| chunk.header.time.wall_end_us);
-    let lost_us = until_us.saturating_sub(kept_us);
-    // What was acknowledged last ends when it was written: that close nothing is missing.
-    if lost_us > LOSS_MAX_US { lost_us } else { 0 }
+    until_us.saturating_sub(kept_us)
 }
 
 /// Gaps and clock jumps by the chunks.

@@ -29,7 +29,7 @@ pub fn open_with_report(path: &Path) -> Result<(DataDir, OpenReport), Failure> {
             name = damaged.name,
             aside = %damaged.path.display(),
             reason = damaged.reason,
-            "moved a damaged database aside and began a fresh one"
+            "a database is damaged; its bytes are put aside"
         );
     }
     Ok((data_dir, report))

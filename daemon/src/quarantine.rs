@@ -126,6 +126,9 @@ fn kind(name: &str) -> String {
              cannot be told"
                 .into()
         }
+        (_, name) if name.starts_with("index-cut-") => {
+            "the index as it was before its damaged end was cut off".into()
+        }
         (_, name) if name.starts_with("index-") => {
             "the whole index: accounts, sources and the list of recordings".into()
         }

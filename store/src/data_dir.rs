@@ -170,6 +170,11 @@ impl DataDir {
         self.index.clone()
     }
 
+    /// Whether acknowledged writes of the index were missing when it was opened.
+    pub fn index_was_cut(&self) -> bool {
+        self.index.was_cut()
+    }
+
     /// Blocks.
     pub fn chain(&self) -> Arc<dyn Store> {
         self.chain.clone()

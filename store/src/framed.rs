@@ -78,6 +78,10 @@ impl Framed {
         Ok(())
     }
 
+    pub(crate) fn was_cut(&self) -> bool {
+        self.with(|engine| Ok(engine.cut().is_some())).unwrap_or(false)
+    }
+
     fn with<T>(
         &self,
         call: impl FnOnce(&dyn Engine) -> Result<T, StoreError>,

@@ -8,9 +8,11 @@
 //! | `m` session part(u32) | the signed manifest in parts of at most 64 KiB |
 //! | `k` session size(u64) | height of its block + 1 (u64, 0 for none) and the signed checkpoint |
 //! | `p` session part(u32) | the kept proof in parts; the first begins with their count (u32) |
+//! | `n` session | volume (u64) through which nothing of it was found |
+//! | `r` | while records may be older than their copies in the volumes |
 //! | `v` volume(u64) session | bytes (u64) that the session holds in the volume |
 //!
-//! Everything here can be rebuilt from the volumes, the keys and the chain.
+//! What is of sessions can be rebuilt from the volumes, the keys and the chain: see `rebuild`.
 
 mod chunk;
 mod session;
@@ -497,6 +499,44 @@ impl Catalogue {
                 return Ok(users);
             }
         }
+    }
+
+    /// Through which volume records of a session that is not here were looked for in vain.
+    pub fn looked_through(&self, id: SessionId) -> Result<Option<u64>, CatalogueError> {
+        Ok(self.store.get(&key(b'n', id, &[]))?.map(|bytes| number(&bytes)))
+    }
+
+    /// Notes that nothing of these sessions is in the volumes up to this one.
+    pub fn note_looked_through(
+        &self,
+        sessions: impl Iterator<Item = SessionId>,
+        volume: u64,
+    ) -> Result<(), CatalogueError> {
+        let sessions: Vec<SessionId> = sessions.collect();
+        for page in sessions.chunks(PAGE) {
+            let mut batch = Batch::new();
+            for id in page {
+                batch.put(key(b'n', *id, &[]), volume.to_be_bytes().to_vec());
+            }
+            self.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Notes whether records here may be older than their copies in the volumes: the index was cut,
+    /// and they were not compared yet.
+    pub fn set_review(&self, needed: bool) -> Result<(), CatalogueError> {
+        let mut batch = Batch::new();
+        match needed {
+            true => batch.put(b"r".to_vec(), Vec::new()),
+            false => batch.delete(b"r".to_vec()),
+        };
+        self.commit(batch)
+    }
+
+    /// Whether they may be.
+    pub fn review(&self) -> Result<bool, CatalogueError> {
+        Ok(self.store.get(b"r")?.is_some())
     }
 
     /// Forgets a volume that is gone.

@@ -226,6 +226,7 @@ impl ActiveSession {
             }
         })?;
         if first {
+            crate::rebuild::keep_record(&self.archive, &record);
             self.recording = true;
             self.tell_state(record.state, "media came");
         }
@@ -506,11 +507,16 @@ pub fn finish_session(
     };
     let signed = manifest.sign(archive.keys().device());
     let (state, why) = ending.state(&chunks);
-    archive.catalogue().put_manifest(&signed, |session| {
+    let checkpoints = archive.catalogue().checkpoints(id)?;
+    let stored = |session: &mut SessionRecord| {
         session.root = tree.root();
         session.chunks = tree.size();
         session.enter(state, wall_us(), &*why);
-    })?;
+    };
+    let mut last = session;
+    stored(&mut last);
+    crate::rebuild::keep_end(archive, &last, &signed, &checkpoints);
+    archive.catalogue().put_manifest(&signed, stored)?;
     archive.keys().retire_signer(id)?;
     anchor.closed(&signed);
     tell(state, &why);

@@ -38,8 +38,13 @@ pub enum RecordKind {
     Open = 1,
     /// A closed chunk.
     Closed = 2,
-    /// The session's record when it was opened, from which a lost catalogue is rebuilt.
+    /// The session's record, from which a lost catalogue is rebuilt: under chunk 0 as it was opened,
+    /// under chunk 1 as it ended.
     Session = 3,
+    /// A part of the manifest; the piece is its number.
+    Manifest = 4,
+    /// A signed checkpoint; the chunk is the size of its tree.
+    Checkpoint = 5,
 }
 
 /// A key in a volume.

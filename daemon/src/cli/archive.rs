@@ -13,6 +13,7 @@ use lucid_capture::archive::Archive;
 use lucid_capture::catalogue::SessionState;
 use lucid_capture::check::{self, CheckReport};
 use lucid_capture::export::ExportSpec;
+use lucid_capture::rebuild;
 use lucid_chain_node::Production;
 use lucid_evidence::SessionId;
 use serde_json::{Value, json};
@@ -38,7 +39,11 @@ pub struct SessionsOptions {
 
 fn open(config: &ConfigOptions) -> Result<Arc<Archive>, Failure> {
     let loaded = config.load(Flags::new())?;
-    Ok(Arc::new(Archive::new(data_dir::open(&loaded.config.data_dir)?)?))
+    let archive = Archive::new(data_dir::open(&loaded.config.data_dir)?)?;
+    for missed in rebuild::missed(&archive, true, &mut |_| {})? {
+        eprintln!("lucid: the index had lost session {}; it is put back", missed.session);
+    }
+    Ok(Arc::new(archive))
 }
 
 /// Lists the sessions, newest first.
@@ -222,7 +227,7 @@ pub fn fsck(options: &FsckOptions) -> Result<Exit, Failure> {
         }
     }
     for aside in opened.quarantined {
-        let what = format!("{} was put aside: {}", aside.name, aside.reason);
+        let what = format!("{}: {}", aside.name, aside.reason);
         report.damage.push(plain(what, Some(aside.path)));
     }
     match options.json {
