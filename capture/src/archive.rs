@@ -291,8 +291,9 @@ impl Archive {
         if session.state == SessionState::Deleted {
             return Ok(session);
         }
-        Ok(self.catalogue.update_session(id, |session| {
+        Ok(self.catalogue.update_with(id, |session, batch| {
             session.enter(SessionState::Deleted, now_us, reason);
+            batch.use_reserve();
         })?)
     }
 }

@@ -41,12 +41,29 @@ impl Operation {
 pub struct Batch {
     operations: Vec<Operation>,
     bytes: usize,
+    of_reserve: bool,
 }
 
 impl Batch {
     /// An empty batch.
     pub fn new() -> Batch {
         Batch::default()
+    }
+
+    /// An empty batch of changes that may use most of the reserve: those after which space is given
+    /// back, and those that let in whoever gives it back.
+    pub fn of_reserve() -> Batch {
+        Batch { of_reserve: true, ..Batch::default() }
+    }
+
+    /// Marks these changes as those of [`Batch::of_reserve`].
+    pub fn use_reserve(&mut self) -> &mut Batch {
+        self.of_reserve = true;
+        self
+    }
+
+    pub(crate) fn is_of_reserve(&self) -> bool {
+        self.of_reserve
     }
 
     /// Sets `key` to `value`.

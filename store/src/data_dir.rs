@@ -9,6 +9,7 @@
 //! volumes/<n>/ sealed pieces
 //! keys/        left alone by this crate; made readable for the owner only
 //! quarantine/  what was damaged, moved here with its bytes as they were
+//! reserve      room set aside, given up when others fill the disk
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -25,7 +26,7 @@ use crate::engine::{Cut, Opener, Use};
 use crate::framed::Room;
 use crate::volumes::retire::free_place;
 use crate::volumes::{Settings, VolumeId};
-use crate::{Batch, ChainCheck, Framed, ScrubReport, Store, StoreError, Volumes};
+use crate::{Batch, ChainCheck, Framed, ScrubReport, Store, StoreError, Volumes, ballast};
 
 /// Version of the layout written by this program.
 pub const DATA_VERSION: u64 = 1;
@@ -131,14 +132,20 @@ impl DataDir {
         make_dir(path)?;
         let lock = take_lock(path)?;
         let room = Room { path: path.into(), reserve_bytes: options.reserve_bytes };
-        room.check(0)?;
+        // A full disk keeps nobody from reading: each write is checked. Only a new directory needs
+        // room at once.
+        match path.join(VERSION).exists() {
+            true => room.for_opening()?,
+            false => room.check(0)?,
+        }
         report.created = check_version(path)?;
         for name in [INDEX, CHAIN, VOLUMES, KEYS, QUARANTINE] {
             make_dir(&path.join(name))?;
         }
         sync_dir(path)?;
         let opener = options.opener.as_ref();
-        let engine = open_or_replace(path, INDEX, Use::KeyValueWatched, opener, &mut report)?;
+        let engine =
+            open_or_replace(path, INDEX, Use::KeyValueWatched, &room, opener, &mut report)?;
         let index = Arc::new(Framed::new(INDEX, engine).with_room(room.clone()));
         let chain_database = ChainDatabase {
             path: path.into(),
@@ -160,6 +167,7 @@ impl DataDir {
         };
         let (volumes, opened) = Volumes::open(settings, Arc::clone(&options.opener))?;
         report.quarantined.extend(opened.quarantined);
+        ballast::set(path, room.reserve_bytes);
         let (path, volumes) = (path.into(), Arc::new(volumes));
         let data = DataDir { path, index, chain, volumes, chain_database, _lock: lock };
         Ok((data, report))
@@ -307,8 +315,11 @@ fn take_lock(path: &Path) -> Result<File, StoreError> {
         Err(error) => return Err(StoreError::io("lock", &file_path, error.into())),
     }
     let write = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    write.map_err(|e| StoreError::io("write", &file_path, e))?;
-    Ok(file)
+    match write.map_err(|e| StoreError::io("write", &file_path, e)) {
+        // The lock holds without its holder's name.
+        Ok(()) | Err(StoreError::Full { .. }) => Ok(file),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the version file of a new directory, or checks that of an old one. Says whether it was
@@ -356,12 +367,15 @@ fn open_or_replace(
     path: &Path,
     name: &str,
     purpose: Use,
+    room: &Room,
     opener: &dyn Opener,
     report: &mut OpenReport,
 ) -> Result<Arc<dyn crate::engine::Engine>, StoreError> {
     let dir = path.join(name);
     match opener.open(&dir, name, purpose) {
         Err(error) if error.is_damage() => {
+            // An engine without room gives up in ways that look like damage.
+            room.check(0)?;
             let place = free_place(&path.join(QUARANTINE), name)?;
             fs::rename(&dir, &place).map_err(|e| StoreError::io("move", &dir, e))?;
             opener.moved(&dir, Some(&place));

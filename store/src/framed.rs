@@ -7,10 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::batch::{Batch, Operation, check_key};
 use crate::engine::{DEFAULT_SPACE, Engine, memory::MemoryEngine};
 use crate::volumes::ScrubReport;
-use crate::{Pair, Store, StoreError, Watermark, frame};
+use crate::{Pair, Store, StoreError, Watermark, ballast, frame};
 
 /// Records read at a time while scrubbing; bounds memory to this many of the largest values.
 const SCRUB_STEP_RECORDS: usize = 64;
+/// Of the reserve, this part is not used even by a batch that may use it: 8 MiB of
+/// 64, a segment of a key-value database.
+const RESERVE_KEPT_PART: u64 = 8;
 
 /// A verified key-value database on an [`Engine`].
 pub struct Framed {
@@ -29,6 +32,24 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// As [`Self::check`] for a batch that may use the reserve.
+    fn check_within(&self, bytes: u64) -> Result<(), StoreError> {
+        let reserve_bytes = self.reserve_bytes / RESERVE_KEPT_PART;
+        let room = Room { path: self.path.clone(), reserve_bytes };
+        room.check(bytes).or_else(|error| {
+            match ballast::give_up(&room.path, reserve_bytes.saturating_add(bytes))? {
+                true => room.check(bytes),
+                false => Err(error),
+            }
+        })
+    }
+
+    /// Gives up the room that was set aside where an engine needs it to be opened at all: it writes
+    /// then.
+    pub(crate) fn for_opening(&self) -> Result<(), StoreError> {
+        ballast::give_up(&self.path, self.reserve_bytes / RESERVE_KEPT_PART).map(drop)
+    }
+
     /// Refuses a write that would eat into the reserve. An engine that meets a full disk in the
     /// middle of a write cannot be used any further, so it is not allowed to get there.
     pub(crate) fn check(&self, bytes: u64) -> Result<(), StoreError> {
@@ -121,13 +142,16 @@ impl Store for Framed {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        let bytes = batch.bytes() as u64;
+        let (bytes, of_reserve) = (batch.bytes() as u64, batch.is_of_reserve());
         let operations = batch.into_checked()?;
         if operations.is_empty() {
             return Ok(());
         }
         if let Some(room) = &self.room {
-            room.check(bytes)?;
+            match of_reserve {
+                true => room.check_within(bytes)?,
+                false => room.check(bytes)?,
+            }
         }
         let framed = operations
             .into_iter()

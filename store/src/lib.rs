@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod ballast;
 mod batch;
 mod chain_database;
 mod data_dir;

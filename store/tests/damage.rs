@@ -278,12 +278,63 @@ fn a_disk_with_less_room_than_the_reserve_is_full() {
         }
         other => panic!("{other}"),
     }
+    // One that is there opens all the same: it is read, and a write is refused by itself.
+    let volume = {
+        let data = open(dir.path(), &sled());
+        let mut batch = Batch::new();
+        batch.put(key(1), noise(1, 100));
+        data.index().apply(batch).unwrap();
+        data.index().flush().unwrap();
+        data.volumes().append(vec![(key(2), noise(2, 100))]).unwrap()
+    };
+    let (data, report) = DataDir::open(dir.path(), no_room()).unwrap();
+    assert_eq!(report.quarantined, vec![]);
+    assert_eq!(data.index().get(&key(1)).unwrap(), Some(noise(1, 100)));
+    assert_eq!(data.volumes().get(volume, &key(2)).unwrap(), Some(noise(2, 100)));
+    let mut batch = Batch::new();
+    batch.put(key(3), noise(3, 100));
+    let refused = data.index().apply(batch).unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    let refused = data.volumes().append(vec![(key(4), noise(4, 100))]).unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    drop(data);
     let file = dir.path().join("a-file");
     fs::write(&file, "x").unwrap();
     assert!(matches!(
         DataDir::open(&file, options(sled())).map(drop).unwrap_err(),
         StoreError::Io { .. }
     ));
+}
+
+#[test]
+fn room_that_was_set_aside_is_given_up_when_space_is_to_be_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), &sled()));
+    let aside = dir.path().join("reserve");
+    if !aside.exists() {
+        eprintln!("this file system sets no room aside");
+        return;
+    }
+    assert_eq!(fs::metadata(&aside).unwrap().len(), 512 * 1024);
+    let too_much = lucid_store::Options { reserve_bytes: u64::MAX / 2, ..options(sled()) };
+    let (data, _) = DataDir::open(dir.path(), too_much).unwrap();
+    assert!(!aside.exists());
+    drop(data);
+    drop(open(dir.path(), &sled()));
+    assert!(aside.exists());
+    // A reserve of five quarters of what is free: a batch has no room, one of the reserve has.
+    let reserve_bytes = {
+        let data = open(dir.path(), &sled());
+        data.available_bytes().unwrap() / 4 * 5
+    };
+    let short = lucid_store::Options { reserve_bytes, ..options(sled()) };
+    let (data, _) = DataDir::open(dir.path(), short).unwrap();
+    let mut batch = Batch::new();
+    batch.put(key(1), noise(1, 100));
+    let refused = data.index().apply(batch.clone()).unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    data.index().apply(batch.use_reserve().clone()).unwrap();
+    assert!(aside.exists());
 }
 
 #[test]

@@ -543,7 +543,7 @@ impl Catalogue {
     pub fn forget_volume(&self, volume: u64) -> Result<(), CatalogueError> {
         let users = self.volume_users(volume)?;
         for page in users.chunks(PAGE) {
-            let mut batch = Batch::new();
+            let mut batch = Batch::of_reserve();
             for (id, _) in page {
                 batch.delete(volume_key(volume, *id));
             }

@@ -49,7 +49,7 @@ impl Records {
             subject: short(subject),
             previous: previous.to_hex().to_string(),
         };
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         batch.put(key_of(number), encode(&record)?);
         if let Some(oldest) = number.checked_sub(ENTRIES_MAX) {
             batch.delete(key_of(oldest));

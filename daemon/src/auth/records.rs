@@ -172,7 +172,7 @@ impl Records {
 
     /// Writes a session, durably.
     pub fn begin_session(&self, identity: &Identity, now_us: u64) -> Result<(), AuthError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         let sessions = self.store.scan(SESSION, &end_of(SESSION), SESSIONS_MAX + 1)?;
         if sessions.len() >= SESSIONS_MAX {
             let first_to_end = sessions.iter().min_by_key(|(_, value)| expiry(value));
@@ -193,14 +193,14 @@ impl Records {
 
     /// Ends a session, durably.
     pub fn end_session(&self, session: &TokenId) -> Result<(), AuthError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         batch.delete(session_key(session));
         self.commit(batch)
     }
 
     /// Deletes sessions that have expired or cannot be read; returns how many.
     pub fn purge_sessions(&self, now_us: u64) -> Result<usize, AuthError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         let mut purged = 0;
         for (key, value) in self.store.scan(SESSION, &end_of(SESSION), SESSIONS_MAX + 1)? {
             if expiry(&value) <= now_us {
@@ -217,7 +217,7 @@ impl Records {
     /// Makes the first account and takes the claim, in one step.
     pub fn take_claim(&self, user: &UserRecord) -> Result<(), AuthError> {
         let state = ClaimRecordState::Claimed { by: user.username.clone(), at_us: user.created_us };
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         batch.put(user_key(&user.username), encode(user)?);
         batch.put(CLAIM, encode(&ClaimRecord::new(state))?);
         self.commit(batch)
@@ -225,14 +225,14 @@ impl Records {
 
     /// Opens the claim for a code, durably.
     pub fn open_claim(&self, code_hash: String) -> Result<(), AuthError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         batch.put(CLAIM, encode(&ClaimRecord::new(ClaimRecordState::Open { code_hash }))?);
         self.commit(batch)
     }
 
     /// Deletes the claim, all accounts and all sessions, in one step.
     pub fn forget_owner(&self) -> Result<(), AuthError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_reserve();
         for (prefix, most) in [(USER, USERS_MAX), (SESSION, SESSIONS_MAX)] {
             for (key, _) in self.store.scan(prefix, &end_of(prefix), most + 1)? {
                 batch.delete(key);

@@ -161,6 +161,8 @@ impl Volumes {
             match shared.adopt(newest, &mut opened.quarantined) {
                 Ok(bytes) => current = Some((newest, bytes)),
                 Err(error) if error.is_damage() => {
+                    // An engine without room gives up in ways that look like damage.
+                    shared.room().check(0)?;
                     // Made before the damaged one leaves, so that its number is not used again.
                     shared.create(VolumeId(newest.0 + 1))?;
                     current = Some((VolumeId(newest.0 + 1), 0));
