@@ -35,6 +35,32 @@ pub fn open_with_report(path: &Path) -> Result<(DataDir, OpenReport), Failure> {
     Ok((data_dir, report))
 }
 
+/// Opens a directory that is one already: a mistyped path must not become a new one.
+///
+/// # Errors
+/// As [`open`], and when there is no data directory.
+pub fn open_existing(path: &Path) -> Result<DataDir, Failure> {
+    open_existing_with_report(path).map(|(data_dir, _)| data_dir)
+}
+
+/// As [`open_existing`], with what had to be put aside.
+///
+/// # Errors
+/// As [`open_existing`].
+pub fn open_existing_with_report(path: &Path) -> Result<(DataDir, OpenReport), Failure> {
+    match DataDir::is_at(path) {
+        Ok(true) => open_with_report(path),
+        Ok(false) => {
+            let error = anyhow::anyhow!(
+                "{} is no data directory: it has no file `version`; is the path right?",
+                path.display()
+            );
+            Err(Failure::new(Exit::DataDirUnusable, error))
+        }
+        Err(error) => Err(refusal(error)),
+    }
+}
+
 fn refusal(error: StoreError) -> Failure {
     let exit = match &error {
         StoreError::InUse { .. } => Exit::DataDirLocked,

@@ -109,6 +109,35 @@ fn a_data_directory_keeps_its_recordings() {
 }
 
 #[test]
+fn a_mistyped_path_does_not_become_a_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (empty, none) = (dir.path().join("empty"), dir.path().join("none"));
+    std::fs::create_dir(&empty).unwrap();
+    let (stored, bad) = (dir.path().join("store.bin"), dir.path().join("bad.bin"));
+    std::fs::write(&bad, b"LUCIDARC\0\x01 and nothing more").unwrap();
+    let id = "019a9c1e-0000-7000-8000-000000000000";
+    for at in [&empty, &none] {
+        for (command, exit) in [
+            (&["fsck"][..], 73),
+            (&["fsck", "--no-quarantine"], 73),
+            (&["sessions"], 73),
+            (&["reset-claim"], 73),
+            (&["export", id], 73),
+            (&["store", "export", text(&stored)], 73),
+            (&["store", "import", text(&bad)], 1),
+        ] {
+            let output = lucid(&[command, &["--data-dir", text(at)]].concat());
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(code(&output), exit, "{command:?}: {error}");
+            let named = if exit == 73 { text(at) } else { text(&bad) };
+            assert!(error.contains(named), "{command:?}: {error}");
+        }
+    }
+    assert!(!none.exists() && !stored.exists());
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+}
+
+#[test]
 fn what_cannot_be_recorded_says_why_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a.lucid");

@@ -17,7 +17,6 @@
 //! is BLAKE3 over everything before it. Keys (`keys/`) are not part of it.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 use crate::batch::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::{Batch, DataDir, Pair, Store, StoreError, VolumeId};
@@ -29,6 +28,9 @@ const VOLUME: u8 = 2;
 const RECORD: u8 = 3;
 const DAMAGED: u8 = 4;
 const UNREADABLE: u8 = 5;
+const INDEX: &str = "index";
+/// The databases an archive may hold.
+const DATABASES: [&str; 2] = [INDEX, "chain"];
 const END: u8 = 0xff;
 /// Records read in one step; of the largest kind that is 5 MiB.
 const STEP_RECORDS: usize = 64;
@@ -164,6 +166,18 @@ pub fn import(data: &DataDir, input: impl Read) -> Result<Archived, ArchiveError
     if !data.volumes().ids().is_empty() {
         return Err(ArchiveError::NotEmpty);
     }
+    read(Some(data), input)
+}
+
+/// Reads an archive to its end and imports nothing: whether [`import`] would take it.
+///
+/// # Errors
+/// As [`import`].
+pub fn check(input: impl Read) -> Result<Archived, ArchiveError> {
+    read(None, input)
+}
+
+fn read(data: Option<&DataDir>, input: impl Read) -> Result<Archived, ArchiveError> {
     let mut reader = Reader { input, hasher: blake3::Hasher::new(), offset: 0 };
     if reader.take::<8>()? != *MAGIC {
         return Err(reader.invalid("does not begin with LUCIDARC"));
@@ -177,6 +191,7 @@ pub fn import(data: &DataDir, input: impl Read) -> Result<Archived, ArchiveError
     }
     let mut archived = Archived::default();
     let mut target = Target { data, place: Place::Nowhere, step: Vec::new(), bytes: 0 };
+    let mut last_volume = 0;
     loop {
         let [tag] = reader.take()?;
         match tag {
@@ -184,18 +199,23 @@ pub fn import(data: &DataDir, input: impl Read) -> Result<Archived, ArchiveError
                 target.flush()?;
                 let [length] = reader.take()?;
                 let name = reader.text(usize::from(length))?;
-                let found = data.databases().into_iter().find(|(known, _)| *known == name);
-                let (name, _) = found
+                let known = DATABASES.into_iter().find(|known| *known == name);
+                let name = known
                     .ok_or_else(|| reader.invalid(&format!("no database is called {name}")))?;
-                let store = if name == "index" { data.index() } else { data.chain() };
-                target.enter(Place::Database(name, store))?;
+                target.enter(Place::Database(name))?;
             }
             VOLUME => {
                 target.flush()?;
                 let id = VolumeId(u64::from_be_bytes(reader.take()?));
                 let created_us = u64::from_be_bytes(reader.take()?);
+                if id.0 <= last_volume {
+                    return Err(StoreError::VolumeTaken { volume: id }.into());
+                }
+                last_volume = id.0;
                 target.enter(Place::Volume(id))?;
-                data.volumes().begin(id, created_us)?;
+                if let Some(data) = data {
+                    data.volumes().begin(id, created_us)?;
+                }
             }
             RECORD => {
                 let (key, value) = reader.record()?;
@@ -377,7 +397,7 @@ impl<R: Read> Reader<R> {
 
 enum Place {
     Nowhere,
-    Database(&'static str, Arc<dyn Store>),
+    Database(&'static str),
     Volume(VolumeId),
 }
 
@@ -385,15 +405,15 @@ impl Place {
     fn name(&self) -> String {
         match self {
             Place::Nowhere => String::new(),
-            Place::Database(name, _) => (*name).into(),
+            Place::Database(name) => (*name).into(),
             Place::Volume(id) => format!("volumes/{id}"),
         }
     }
 }
 
-/// Where records go while importing.
+/// Where records go while importing; nowhere while checking.
 struct Target<'a> {
-    data: &'a DataDir,
+    data: Option<&'a DataDir>,
     place: Place,
     step: Vec<Pair>,
     bytes: usize,
@@ -412,12 +432,11 @@ impl Target<'_> {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.bytes = 0;
         let step = std::mem::take(&mut self.step);
-        if step.is_empty() {
-            return Ok(());
-        }
+        let Some(data) = self.data.filter(|_| !step.is_empty()) else { return Ok(()) };
         match &self.place {
             Place::Nowhere => Ok(()),
-            Place::Database(_, store) => {
+            Place::Database(name) => {
+                let store = if *name == INDEX { data.index() } else { data.chain() };
                 let mut batch = Batch::new();
                 for (key, value) in step {
                     batch.put(key, value);
@@ -425,15 +444,15 @@ impl Target<'_> {
                 store.apply(batch)?;
                 store.flush()
             }
-            Place::Volume(_) => self.data.volumes().append(step).map(drop),
+            Place::Volume(_) => data.volumes().append(step).map(drop),
         }
     }
 
     /// Finishes the old place and begins `place`.
     fn enter(&mut self, place: Place) -> Result<(), StoreError> {
         self.flush()?;
-        if matches!(self.place, Place::Volume(_)) {
-            self.data.volumes().seal_current()?;
+        if let (Some(data), Place::Volume(_)) = (self.data, &self.place) {
+            data.volumes().seal_current()?;
         }
         self.place = place;
         Ok(())

@@ -173,6 +173,21 @@ impl DataDir {
         Ok((data, report))
     }
 
+    /// Whether there is a data directory at `path`, of whatever version.
+    ///
+    /// # Errors
+    /// When the operating system does not let look.
+    pub fn is_at(path: &Path) -> Result<bool, StoreError> {
+        let file_path = path.join(VERSION);
+        match fs::symlink_metadata(&file_path) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(false),
+                _ => Err(StoreError::io("look at", &file_path, error)),
+            },
+        }
+    }
+
     /// Sessions, chunk headers, settings, users, audit.
     pub fn index(&self) -> Arc<dyn Store> {
         self.index.clone()

@@ -24,7 +24,7 @@ mod volume;
 mod volumes;
 mod watermark;
 
-pub use archive::{ArchiveError, Archived, export, import};
+pub use archive::{ArchiveError, Archived, check as check_archive, export, import};
 pub use batch::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use chain_database::ChainCheck;
 pub use data_dir::{DATA_VERSION, DataDir, Fsck, OpenReport, Options, Quarantined};

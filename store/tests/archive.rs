@@ -9,7 +9,9 @@ use common::{key, noise, nothing_to_settle, open, openers, options};
 use lucid_store::engine::Opener;
 use lucid_store::engine::fault::{Fault, FaultOpener, Faults};
 use lucid_store::engine::memory::MemoryOpener;
-use lucid_store::{ArchiveError, Batch, DataDir, StoreError, VolumeId, export, import};
+use lucid_store::{
+    ArchiveError, Batch, DataDir, StoreError, VolumeId, check_archive, export, import,
+};
 
 fn fill(data: &DataDir, records: u64) -> Vec<(u64, VolumeId)> {
     for (store, seed) in [(data.index(), 100), (data.chain(), 200)] {
@@ -41,6 +43,7 @@ fn everything_arrives_on_every_engine() {
         source.volumes().remove(removed, &mut |_| false, &mut nothing_to_settle).unwrap();
         let mut stream = Vec::new();
         let exported = export(&source, &mut stream).unwrap();
+        assert_eq!(check_archive(stream.as_slice()).unwrap(), exported, "{name}");
         let target = open(to.path(), &opener);
         let imported = import(&target, stream.as_slice()).unwrap();
         assert_eq!(exported, imported, "{name}");
@@ -101,6 +104,8 @@ fn small_stream() -> Vec<u8> {
 
 /// In memory where there is such a place: thousands of directories need not be synced.
 fn import_error(stream: &[u8]) -> ArchiveError {
+    // Whoever looks first is told the same.
+    check_archive(stream).unwrap_err();
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let target = open(dir.path(), &(Arc::new(MemoryOpener::default()) as Arc<dyn Opener>));
     import(&target, stream).unwrap_err()

@@ -2,7 +2,7 @@
 //! export|import`.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IsTerminal, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub struct SessionsOptions {
 
 fn open(config: &ConfigOptions) -> Result<Arc<Archive>, Failure> {
     let loaded = config.load(Flags::new())?;
-    let archive = Archive::new(data_dir::open(&loaded.config.data_dir)?)?;
+    let archive = Archive::new(data_dir::open_existing(&loaded.config.data_dir)?)?;
     for missed in rebuild::missed(&archive, true, &mut |_| {})? {
         eprintln!("lucid: the index had lost session {}; it is put back", missed.session);
     }
@@ -183,12 +183,7 @@ pub struct FsckOptions {
 /// When the data directory cannot be opened or read.
 pub fn fsck(options: &FsckOptions) -> Result<Exit, Failure> {
     let loaded = options.config.load(Flags::new())?;
-    let path = loaded.config.data_dir.clone();
-    if !path.is_dir() {
-        let error = anyhow::anyhow!("{} is no data directory", path.display());
-        return Err(Failure::new(Exit::DataDirUnusable, error));
-    }
-    let (data, opened) = data_dir::open_with_report(&path)?;
+    let (data, opened) = data_dir::open_existing_with_report(&loaded.config.data_dir)?;
     let archive = Archive::new(data)?;
     let spinner = match options.json || !std::io::stderr().is_terminal() {
         true => ProgressBar::hidden(),
@@ -315,14 +310,16 @@ pub struct StoreOptions {
 /// Exports or imports the store.
 ///
 /// # Errors
-/// When file or data directory cannot be read or written.
+/// When file or data directory cannot be read or written. An import makes no data directory before
+/// the whole file was found to be good.
 pub fn store(command: &StoreCommand) -> Result<Exit, Failure> {
     let (StoreCommand::Export(options) | StoreCommand::Import(options)) = command;
     let loaded = options.config.load(Flags::new())?;
-    let data = data_dir::open(&loaded.config.data_dir)?;
+    let path = &loaded.config.data_dir;
     let shown = options.file.display();
     let moved = match command {
         StoreCommand::Export(_) => {
+            let data = data_dir::open_existing(path)?;
             let file = File::create_new(&options.file)
                 .with_context(|| format!("cannot make {shown}; it must not exist yet"))?;
             let mut out = BufWriter::with_capacity(1 << 20, file);
@@ -332,7 +329,16 @@ pub fn store(command: &StoreCommand) -> Result<Exit, Failure> {
             moved
         }
         StoreCommand::Import(_) => {
-            let file = File::open(&options.file).with_context(|| format!("cannot read {shown}"))?;
+            let mut file =
+                File::open(&options.file).with_context(|| format!("cannot read {shown}"))?;
+            if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+                let error = anyhow::anyhow!("{shown} is no regular file: it is read twice");
+                return Err(Failure::new(Exit::Usage, error));
+            }
+            lucid_store::check_archive(BufReader::with_capacity(1 << 20, &file))
+                .with_context(|| format!("{shown} is not imported"))?;
+            file.rewind()?;
+            let data = data_dir::open(path)?;
             lucid_store::import(&data, BufReader::with_capacity(1 << 20, file))?
         }
     };

@@ -21,7 +21,7 @@ pub struct Options {
 /// When the data directory is held or unusable.
 pub fn run(options: Options) -> Result<Exit, Failure> {
     let config = options.config.load(Vec::new())?.config;
-    let data_dir = data_dir::open(&config.data_dir)?;
+    let data_dir = data_dir::open_existing(&config.data_dir)?;
     let auth = Auth::new(data_dir.index(), &data_dir.keys_dir(), &config.auth);
     auth.release_claim("console")?;
     println!("the claim is released; `lucid serve` prints a new claim code");
