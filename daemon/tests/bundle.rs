@@ -6,9 +6,13 @@
 
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const SOURCE: &str = "test://?width=160&height=120&fps=10";
+
+/// Longest anything may take before the test is a failure, not slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn lucid(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lucid")).args(args).output().unwrap()
@@ -135,6 +139,58 @@ fn a_mistyped_path_does_not_become_a_data_directory() {
     }
     assert!(!none.exists() && !stored.exists());
     assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+}
+
+#[test]
+fn a_signal_ends_a_recording_in_order() {
+    for (signal, ignored) in [("TERM", false), ("HUP", false), ("INT", false), ("HUP", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("a.lucid");
+        let mut command = match ignored {
+            false => Command::new(env!("CARGO_BIN_EXE_lucid")),
+            true => {
+                let mut command = Command::new("nohup");
+                command.arg(env!("CARGO_BIN_EXE_lucid"));
+                command
+            }
+        };
+        command.args(["record", "--source", "test://", "--out", text(&out)]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while !has_media(dir.path()) {
+            assert!(child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let send = |signal: &str| {
+            let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+        };
+        send(signal);
+        if ignored {
+            // Whoever asked for it to outlive the terminal still stops it otherwise.
+            send("TERM");
+        }
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{signal}: {error}");
+        assert_eq!(code(&lucid(&["verify", text(&out)])), 0);
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
+
+/// Whether more than an initialisation segment lies in the first volume of a temporary directory.
+fn has_media(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    entries.into_iter().any(|entry| {
+        let log = std::fs::read(entry.path().join("volumes/0000000001/db")).unwrap_or_default();
+        log.iter().filter(|byte| **byte != 0).count() > 30_000
+    })
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod archive;
 mod completions;
 mod console;
 mod desktop;
+mod interruption;
 mod options;
 mod probe;
 mod record;

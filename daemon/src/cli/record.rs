@@ -26,6 +26,7 @@ use lucid_store::{DataDir, Options as StoreOptions, memory_store};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::interruption::Interruption;
 use super::verify::bar;
 use crate::anchoring::Anchoring;
 use crate::bundle::{BundleFile, write_file};
@@ -115,6 +116,8 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
 }
 
 async fn record(options: &Options, uri: SourceUri, data: DataDir) -> Result<Exit, Failure> {
+    // From here on nothing ends this without removing what it made.
+    let mut interruption = Interruption::new()?;
     let archive = Arc::new(Archive::new(data)?);
     let stop = CancellationToken::new();
     let store = match options.data_dir {
@@ -135,7 +138,7 @@ async fn record(options: &Options, uri: SourceUri, data: DataDir) -> Result<Exit
     // The opening goes into a block at once, so that the chain says before and after.
     node.produce_now().await?;
     let progress = progress(options);
-    wait(options, &recording, &told, &progress).await;
+    wait(options, &recording, &told, &progress, &mut interruption).await;
     progress.finish_and_clear();
     let sessions = tokio::task::spawn_blocking(move || recording.join()).await??;
     let Some(id) = sessions.first().copied() else {
@@ -266,10 +269,15 @@ fn progress(options: &Options) -> ProgressBar {
     ProgressBar::new(options.seconds.unwrap_or_default()).with_style(style)
 }
 
-/// Waits for the end of the recording: its length, its source, Ctrl-C, or too long without the
-/// source.
-async fn wait(options: &Options, recording: &Recording, told: &Told, progress: &ProgressBar) {
-    let mut interrupted = Box::pin(tokio::signal::ctrl_c());
+/// Waits for the end of the recording: its length, its source, Ctrl-C or another request to end, or
+/// too long without the source.
+async fn wait(
+    options: &Options,
+    recording: &Recording,
+    told: &Told,
+    progress: &ProgressBar,
+    interruption: &mut Interruption,
+) {
     let limit = options.seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
     while !recording.has_ended() {
         progress.set_position(told.stream_us.load(Ordering::Relaxed) / 1_000_000);
@@ -283,11 +291,7 @@ async fn wait(options: &Options, recording: &Recording, told: &Told, progress: &
             recording.stop(EndReason::Stopped);
         }
         tokio::select! {
-            _ = &mut interrupted => {
-                recording.stop(EndReason::Stopped);
-                // A second Ctrl-C ends the program as usual.
-                interrupted = Box::pin(tokio::signal::ctrl_c());
-            }
+            () = interruption.asked() => recording.stop(EndReason::Stopped),
             () = tokio::time::sleep(POLL) => {}
         }
     }
