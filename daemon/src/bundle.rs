@@ -4,10 +4,13 @@ use lucid_capture::archive::Archive;
 use lucid_capture::export::{ExportError, ExportSpec, export};
 use lucid_evidence::SessionId;
 use lucid_evidence::bundle::ReadAt;
-use std::fs::{self, File};
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Permissions of a bundle before the umask, as of any new file.
+const MODE: u32 = 0o666;
 
 /// A file that can be read at any place.
 pub struct BundleFile {
@@ -52,6 +55,12 @@ pub enum BundleFileError {
         #[source]
         source: io::Error,
     },
+    /// Something else is there.
+    #[error("{} is there and no regular file; name one that may be replaced", path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+    },
     /// The export.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -71,22 +80,41 @@ pub fn write_file(
     path: &Path,
     progress: impl FnMut(u64, u64),
 ) -> Result<u64, BundleFileError> {
+    check_place(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let temporary = path.with_file_name(format!(".{name}.part"));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
     let failed = |source| BundleFileError::File { path: path.into(), source };
-    let result = (|| {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&temporary).map_err(failed)?);
-        let length = export(archive, id, spec, anchor, &mut out, progress)?;
-        out.flush().map_err(failed)?;
-        out.get_ref().sync_all().map_err(failed)?;
-        fs::rename(&temporary, path).map_err(failed)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new("."))).and_then(|d| d.sync_all()).map_err(failed)?;
-        Ok(length)
-    })();
-    if result.is_err() {
-        // Already reporting the first error; a leftover part file is hidden and harmless.
-        let _ = fs::remove_file(&temporary);
+    // Made anew under a name of its own, so that nothing that is there is written to; removed when
+    // this ends early.
+    let part = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".part")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, part.as_file());
+    let length = export(archive, id, spec, anchor, &mut out, progress)?;
+    out.flush().map_err(failed)?;
+    drop(out);
+    part.as_file().sync_all().map_err(failed)?;
+    check_place(path)?;
+    part.persist(path).map_err(|error| failed(error.error))?;
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    Ok(length)
+}
+
+/// Checks that a bundle may stand at `path`: nothing is there, or a file that it replaces. A device,
+/// a pipe or a link is not replaced.
+///
+/// # Errors
+/// Says what is there.
+pub fn check_place(path: &Path) -> Result<(), BundleFileError> {
+    match path.symlink_metadata() {
+        Ok(meta) if !meta.is_file() => Err(BundleFileError::Taken { path: path.into() }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(BundleFileError::File { path: path.into(), source })
+        }
+        _ => Ok(()),
     }
-    result
 }

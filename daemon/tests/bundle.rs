@@ -142,6 +142,45 @@ fn a_mistyped_path_does_not_become_a_data_directory() {
 }
 
 #[test]
+fn nothing_but_a_file_is_replaced_by_a_bundle() {
+    use std::os::unix::fs::FileTypeExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("a.lucid"));
+    let source = ["record", "--source", SOURCE, "--seconds", "1"];
+    let record = |out: &Path| lucid(&[&source[..], &["--out", text(out)]].concat());
+    let kept = ["--out", text(&out), "--data-dir", text(&data), "--json"];
+    let recorded = json(&lucid(&[&source[..], &kept].concat()));
+    let id = recorded["session_id"].as_str().unwrap();
+
+    let socket = dir.path().join("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for there in [&socket, &link, &fifo] {
+        let before = there.symlink_metadata().unwrap().file_type();
+        let export = lucid(&["export", id, "--out", text(there), "--data-dir", text(&data)]);
+        for output in [record(there), export] {
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(code(&output), 64, "{error}");
+            assert!(error.contains(text(there)), "{error}");
+        }
+        assert_eq!(there.symlink_metadata().unwrap().file_type(), before);
+    }
+    assert!(fifo.metadata().unwrap().file_type().is_fifo());
+
+    // Where a name could be expected beforehand, a link in its place is not followed.
+    let victim = dir.path().join("victim");
+    std::fs::write(&victim, "mine").unwrap();
+    std::os::unix::fs::symlink(&victim, dir.path().join(".b.lucid.part")).unwrap();
+    let out = dir.path().join("b.lucid");
+    assert_eq!(code(&lucid(&["export", id, "--out", text(&out), "--data-dir", text(&data)])), 0);
+    assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    assert_eq!(code(&lucid(&["verify", text(&out)])), 0);
+}
+
+#[test]
 fn a_signal_ends_a_recording_in_order() {
     for (signal, ignored) in [("TERM", false), ("HUP", false), ("INT", false), ("HUP", true)] {
         let dir = tempfile::tempdir().unwrap();

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigOptions;
 use super::verify::bar;
-use crate::bundle::write_file;
+use crate::bundle::{check_place, write_file};
 use crate::config::Flags;
 use crate::exit::{Exit, Failure};
 use crate::http::time::Rfc3339;
@@ -137,6 +137,9 @@ pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
         sealed: options.sealed,
         no_video: options.no_video,
     };
+    if let Some(out) = &options.out {
+        check_place(out).map_err(|error| Failure::new(Exit::Usage, error))?;
+    }
     let archive = open(&options.config)?;
     let out = options.out.clone().unwrap_or_else(|| lucid_evidence::bundle::file_name(id).into());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

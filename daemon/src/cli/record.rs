@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::interruption::Interruption;
 use super::verify::bar;
 use crate::anchoring::Anchoring;
-use crate::bundle::{BundleFile, write_file};
+use crate::bundle::{BundleFile, check_place, write_file};
 use crate::exit::{Exit, Failure};
 use crate::{chain, data_dir, machine};
 
@@ -98,6 +98,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     if options.out.file_name().is_none() || options.out.is_dir() {
         return Err(usage(anyhow::anyhow!("--out: {} is no file name", options.out.display())));
     }
+    check_place(&options.out).context("--out").map_err(usage)?;
     // The temporary data lie where the bundle will: there must be room there anyway. Removed when
     // this ends.
     let temporary = match options.data_dir {
