@@ -142,6 +142,23 @@ fn a_mistyped_path_does_not_become_a_data_directory() {
 }
 
 #[test]
+fn an_export_that_cannot_be_says_why_before_anything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("a.lucid"));
+    let args = ["record", "--source", SOURCE, "--seconds", "1", "--out", text(&out)];
+    assert_eq!(code(&lucid(&[&args[..], &["--data-dir", text(&data)]].concat())), 0);
+    let id = "019a9c1e-0000-7000-8000-000000000000";
+    let output = lucid(&["export", id, "--data-dir", text(&data)]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(code(&output), 1);
+    assert!(error.contains("no such session") && !error.contains("unverifiable"), "{error}");
+    for (from, to) in [("9", "3"), ("1", "1")] {
+        let output = lucid(&["export", id, "--from", from, "--to", to, "--data-dir", text(&data)]);
+        assert_eq!(code(&output), 64, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn nothing_but_a_file_is_replaced_by_a_bundle() {
     use std::os::unix::fs::FileTypeExt;
     let dir = tempfile::tempdir().unwrap();

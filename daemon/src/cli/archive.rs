@@ -125,7 +125,7 @@ fn microseconds(name: &str, seconds: Option<f64>) -> Result<Option<u64>, Failure
 /// Exports a session into a bundle.
 ///
 /// # Errors
-/// When there is no such session, it is not finished or anchored, or nothing is in the range.
+/// When there is no such session, it is not finished, or nothing is in the range.
 pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
     let id: SessionId = options
         .session
@@ -137,10 +137,19 @@ pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
         sealed: options.sealed,
         no_video: options.no_video,
     };
+    if spec.from_us.zip(spec.to_us).is_some_and(|(from, to)| to <= from) {
+        let error = anyhow::anyhow!("--to: expected more than --from");
+        return Err(Failure::new(Exit::Usage, error));
+    }
     if let Some(out) = &options.out {
         check_place(out).map_err(|error| Failure::new(Exit::Usage, error))?;
     }
     let archive = open(&options.config)?;
+    if archive.catalogue().session(id)?.is_none() {
+        let place = archive.path().display();
+        return Err(anyhow::anyhow!("no such session: {id} is not in {place}").into());
+    }
+    archive.manifest(id)?;
     let out = options.out.clone().unwrap_or_else(|| lucid_evidence::bundle::file_name(id).into());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let proof = runtime.block_on(async {
