@@ -7,6 +7,7 @@ use crate::catalogue::{
 };
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::recorder::writer::{RecordKind, volume_key};
+use lucid_evidence::bundle::rfc3339;
 use lucid_evidence::chunk::{ChunkError, MediaKind};
 use lucid_evidence::manifest::{GapRecord, SignedManifest, clip};
 use lucid_evidence::seal::{self, SealError, SessionSecret};
@@ -64,7 +65,8 @@ pub enum ArchiveError {
     Running(SessionId),
     /// The session is held.
     #[error(
-        "session {session} is on legal hold since {since_us} ({reason}); release the hold first"
+        "session {session} is on legal hold since {} ({reason}); release the hold first",
+        rfc3339(*since_us)
     )]
     Held {
         /// The session.
@@ -295,5 +297,18 @@ impl Archive {
             session.enter(SessionState::Deleted, now_us, reason);
             batch.use_reserve();
         })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_said_to_stand_since_a_date() {
+        let session = SessionId::new(0, [0; 10]);
+        let held = ArchiveError::Held { session, since_us: 0, reason: "court".into() };
+        let said = held.to_string();
+        assert!(said.contains("since 1970-01-01T00:00:00.000000Z (court)"), "{said}");
     }
 }
