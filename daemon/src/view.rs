@@ -3,11 +3,14 @@
 
 use lucid_capture::archive::{Archive, ArchiveError};
 use lucid_capture::catalogue::{ChunkMap, SessionRecord};
+use lucid_chain::AnchorProof;
+use lucid_chain_node::Node;
+use lucid_evidence::SessionId;
 use lucid_evidence::manifest::GapRecord;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::http::chain::place;
 use crate::http::time::Rfc3339;
 
 /// Time that is missing from a recording.
@@ -149,6 +152,30 @@ impl SessionView {
         Ok(SessionView { gaps: gaps.iter().map(GapView::new).collect(), ..Self::brief(session) })
     }
 
+    /// Says what the chain knows of the block that closed the session.
+    pub fn place_on(&mut self, node: &Node, id: SessionId) {
+        // A height of a chain that is lost says nothing on this one.
+        let known = || matches!(node.session(&id), Ok(Some(_)));
+        let Some(anchored) = self.anchored.as_mut().filter(|_| known()) else { return };
+        if let Some((time_us, witnesses, validators)) = place(node, anchored.height) {
+            anchored.time = Some(Rfc3339::from_us(time_us));
+            anchored.witnesses = Some(witnesses);
+            anchored.validators = Some(validators);
+        }
+    }
+
+    /// Says what a kept proof tells of the block that closed the session, if it verifies.
+    pub fn place_by(&mut self, proof: &[u8], id: SessionId) {
+        let verified = AnchorProof::from_bytes(proof).ok().and_then(|p| p.verify(&id).ok());
+        let (Some(anchored), Some(proved)) = (self.anchored.as_mut(), verified) else { return };
+        let closed = proved.closed.as_ref().filter(|closed| closed.height == anchored.height);
+        if let Some(closed) = closed {
+            anchored.time = Some(Rfc3339::from_us(closed.time_us));
+            anchored.witnesses = Some(proved.witnesses.len());
+            anchored.validators = Some(proved.validators);
+        }
+    }
+
     /// As [`SessionView::new`], without looking at the chunks: the gaps are left out.
     pub fn brief(session: &SessionRecord) -> Self {
         SessionView {
@@ -223,17 +250,8 @@ pub fn with_open(mut gaps: Vec<GapRecord>, open: Option<&ChunkMap>) -> Vec<GapRe
     gaps
 }
 
-/// A session as JSON.
-///
-/// # Errors
-/// When its chunks cannot be read.
-pub fn session(archive: &Archive, session: &SessionRecord) -> anyhow::Result<Value> {
-    Ok(serde_json::to_value(SessionView::new(archive, session)?)?)
-}
-
 #[cfg(test)]
 mod tests {
-    use lucid_evidence::SessionId;
     use lucid_evidence::chunk::{Gap, GapReason, MediaKind};
 
     use super::*;

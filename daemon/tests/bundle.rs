@@ -88,6 +88,12 @@ fn a_data_directory_keeps_its_recordings() {
     let ids: Vec<&Value> = listed.as_array().unwrap().iter().map(|s| &s["id"]).collect();
     assert_eq!(ids, [&second["session_id"], &first["session_id"]]);
     assert_eq!(listed[0]["state"], "completed");
+    // What the API says of the place on the chain, said here too.
+    for session in listed.as_array().unwrap() {
+        assert!(session["anchored"]["time"].is_string(), "{session}");
+        assert_eq!(session["anchored"]["witnesses"], 1);
+        assert_eq!(session["anchored"]["validators"], 1);
+    }
 
     let id = first["session_id"].as_str().unwrap();
     for more in [&["--sealed"][..], &["--no-video"], &["--from", "0.5", "--to", "1"], &[]] {

@@ -10,11 +10,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use lucid_capture::archive::Archive;
-use lucid_capture::catalogue::SessionState;
+use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::check::{self, CheckReport};
 use lucid_capture::export::ExportSpec;
 use lucid_capture::rebuild;
-use lucid_chain_node::Production;
+use lucid_chain_node::{Node, Production, genesis};
 use lucid_evidence::SessionId;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,8 @@ use crate::bundle::{check_place, write_file};
 use crate::config::Flags;
 use crate::exit::{Exit, Failure};
 use crate::http::time::Rfc3339;
-use crate::{chain, data_dir, quarantine, view};
+use crate::view::SessionView;
+use crate::{chain, data_dir, quarantine};
 
 /// Options of `lucid sessions`.
 #[derive(Args)]
@@ -56,8 +57,11 @@ pub fn sessions(options: &SessionsOptions) -> Result<Exit, Failure> {
     archive.catalogue().for_each_session(|session| sessions.push(session))?;
     let mut out = std::io::stdout().lock();
     if options.json {
-        let all: Vec<Value> =
-            sessions.iter().map(|s| view::session(&archive, s)).collect::<Result<_, _>>()?;
+        let mut all = Vec::new();
+        for session in &sessions {
+            all.push(SessionView::new(&archive, session)?);
+        }
+        place(&archive, &mut all, &sessions)?;
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(Exit::Success);
     }
@@ -82,6 +86,47 @@ pub fn sessions(options: &SessionsOptions) -> Result<Exit, Failure> {
         )?;
     }
     Ok(Exit::Success)
+}
+
+/// Says what the chain, or else the kept proof, tells of the blocks that closed the sessions.
+fn place(
+    archive: &Arc<Archive>,
+    views: &mut [SessionView],
+    sessions: &[SessionRecord],
+) -> anyhow::Result<()> {
+    // A chain that is lost is not founded anew by looking.
+    let known = genesis(&archive.data().chain())?.is_some();
+    if known && views.iter().any(|view| view.anchored.is_some()) {
+        let placed = with_chain(archive, |node| {
+            for (view, session) in views.iter_mut().zip(sessions) {
+                view.place_on(node, session.id);
+            }
+        });
+        if let Err(error) = placed {
+            tracing::debug!(%error, "the chain cannot be asked, kept proofs are");
+        }
+    }
+    for (view, session) in views.iter_mut().zip(sessions) {
+        if view.anchored.as_ref().is_some_and(|anchored| anchored.time.is_none())
+            && let Ok(Some(proof)) = archive.catalogue().proof(session.id)
+        {
+            view.place_by(&proof, session.id);
+        }
+    }
+    Ok(())
+}
+
+/// Opens the chain of the directory for `read`; no block is made.
+fn with_chain<T>(archive: &Arc<Archive>, read: impl FnOnce(&Node) -> T) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let store = archive.data().chain();
+        let node = chain::start(archive, store, Production::OnDemand, stop.clone()).await?;
+        let found = read(&node);
+        stop.cancel();
+        Ok(found)
+    })
 }
 
 /// Options of `lucid export`.
@@ -151,15 +196,7 @@ pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
     }
     archive.manifest(id)?;
     let out = options.out.clone().unwrap_or_else(|| lucid_evidence::bundle::file_name(id).into());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let proof = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let store = archive.data().chain();
-        let node = chain::start(&archive, store, Production::OnDemand, stop.clone()).await?;
-        let proof = chain::proof(&archive, &node, id);
-        stop.cancel();
-        anyhow::Ok(proof)
-    })?;
+    let proof = with_chain(&archive, |node| chain::proof(&archive, node, id))?;
     if proof.is_none() {
         eprintln!("lucid: session {id} is not on the chain yet; the bundle will be unverifiable");
     }
@@ -227,7 +264,7 @@ pub fn fsck(options: &FsckOptions) -> Result<Exit, Failure> {
         report.damage.push(plain(format!("anchors of the sessions: {error:#}"), None));
     }
     // Told until somebody has taken it out of the directory.
-    for aside in quarantine::lost_chains(&path)? {
+    for aside in quarantine::lost_chains(&loaded.config.data_dir)? {
         if !opened.quarantined.iter().any(|one| one.path == aside) {
             let what = "a whole chain was lost and put aside".to_owned();
             report.damage.push(plain(what, Some(aside)));

@@ -1,6 +1,6 @@
 //! The HTTP side: listeners, the guard every request passes, and the routes.
 
-mod chain;
+pub mod chain;
 mod connections;
 mod desktops;
 mod device;

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::extract::{JsonBody, Path, Query};
 use super::problem::{Kind, Problem, ProblemDocument};
-use super::time::{Rfc3339, now_us};
+use super::time::now_us;
 use crate::auth::{Action, SignedIn};
 use crate::follow::session_changed;
 use crate::recordings::RecordingsError;
@@ -155,16 +155,7 @@ pub fn session_view(app: &App, record: &SessionRecord) -> Result<SessionView, Ar
         view.duration_s = open.stream_end_us as f64 / 1e6;
         view.bytes += open.init_bytes + open.fragments.iter().map(|f| f.bytes).sum::<u64>();
     }
-    // A height of a chain that is lost says nothing on this one.
-    let known = || matches!(app.node.session(&record.id), Ok(Some(_)));
-    if let Some(anchored) = view.anchored.as_mut().filter(|_| known()) {
-        let place = super::chain::place(&app.node, anchored.height);
-        if let Some((time_us, witnesses, validators)) = place {
-            anchored.time = Some(Rfc3339::from_us(time_us));
-            anchored.witnesses = Some(witnesses);
-            anchored.validators = Some(validators);
-        }
-    }
+    view.place_on(&app.node, record.id);
     Ok(view)
 }
 
