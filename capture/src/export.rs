@@ -121,5 +121,5 @@ pub fn export<W: Write + Seek>(
         Some(record) => archive.sealed_chunk(record),
         None => Err(ArchiveError::Missing { session: id, chunk: header.index, piece: 0 }),
     };
-    Ok(bundle::write(out, &manifest, &proof, &headers, &disclosure, load, progress)?)
+    Ok(bundle::write(out, &manifest, &proof, headers.as_slice(), &disclosure, load, progress)?)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::chunk::{ChunkSealer, Gap, GapReason, TimeSpan};
 use crate::manifest::{GapRecord, SignedManifest};
-use crate::proof::Proof;
+use crate::proof::{DisclosedKeys, Proof};
 use crate::seal::SessionSecret;
 use crate::tree::{Blake3, Tree};
 use crate::{SigningKey, Verdict};
@@ -83,8 +83,23 @@ fn recording() -> Recording {
 
 impl Recording {
     fn bundle_of(&self, first: u64, count: u64, disclosure: &Disclosure<'_>) -> Vec<u8> {
+        self.bundle(first, count, &[], disclosure)
+    }
+
+    fn bundle_without(&self, absent: &[u64], disclosure: &Disclosure<'_>) -> Vec<u8> {
+        self.bundle(0, 3, absent, disclosure)
+    }
+
+    fn bundle(
+        &self,
+        first: u64,
+        count: u64,
+        absent: &[u64],
+        disclosure: &Disclosure<'_>,
+    ) -> Vec<u8> {
         let proof = Proof { first_chunk: first, chunk_count: count, ..self.proof.clone() };
         let headers = &self.headers[first as usize..(first + count) as usize];
+        let chunks = write::Chunks { headers, absent };
         let mut out = Cursor::new(Vec::new());
         let load = |header: &ChunkHeader| -> Result<Vec<u8>, std::convert::Infallible> {
             Ok(self.sealed[&header.index].clone())
@@ -92,7 +107,7 @@ impl Recording {
         let mut told = (0, 0);
         let progress = |done, total| told = (done, total);
         let length =
-            write(&mut out, &self.manifest, &proof, headers, disclosure, load, progress).unwrap();
+            write(&mut out, &self.manifest, &proof, chunks, disclosure, load, progress).unwrap();
         assert_eq!(length, out.get_ref().len() as u64);
         assert_eq!(told.0, told.1);
         out.into_inner()
@@ -223,6 +238,78 @@ fn a_chunk_that_is_neither_there_nor_withheld_is_incomplete() {
     let mut entries = take_apart(&bundle);
     entries.retain(|(name, _)| name != "chunks/000001.bin");
     assert_eq!(verdict(&rebuild(&entries)), Verdict::Incomplete);
+}
+
+#[test]
+fn a_disclosed_bundle_that_lacks_chunks_is_incomplete_and_any_change_beside_tampered() {
+    let recording = recording();
+    let key_at = |keys: &[u8], chunk: u64| {
+        let key = recording.secret.chunk_key(chunk);
+        let key =
+            DisclosedKeys { session: recording.proof.session, first_chunk: 0, keys: vec![key] };
+        let encoded = key.encode();
+        let key = &encoded[encoded.len() - 32..];
+        let at = keys.windows(32).position(|window| window == key).unwrap();
+        at..at + 32
+    };
+    for (absent, hole_video, hole) in [
+        (&[0][..], "video.mp4", 0..6 + 11 + 40),
+        (&[1], "video.mp4", 6 + 11 + 40..6 + 2 * (11 + 40)),
+        (&[2], "video-2.mp4", 0..6 + 11 + 40),
+        (&[0, 1], "video.mp4", 0..6 + 2 * (11 + 40)),
+    ] {
+        let whole = take_apart(&recording.bundle_of(0, 3, &Disclosure::Video(&recording.secret)));
+        let mut entries = whole.clone();
+        entries.retain(|(name, _)| absent.iter().all(|chunk| *name != chunk_name(*chunk)));
+        let content = read(&rebuild(&entries), &|_, _| {});
+        assert_eq!(content.findings.verdict(), Verdict::Incomplete, "{:?}", content.findings);
+        for place in 0..entries.len() {
+            let name = entries[place].0.clone();
+            for at in 0..entries[place].1.len() {
+                // What only a missing chunk could prove.
+                let free = (name == hole_video && hole.contains(&at))
+                    || (name == KEYS
+                        && absent.iter().any(|c| key_at(&entries[place].1, *c).contains(&at)));
+                let mut changed = entries.clone();
+                changed[place].1[at] ^= 1 << (at % 8);
+                let found = verdict(&rebuild(&changed));
+                let mut complete = whole.clone();
+                let same = complete.iter_mut().find(|(other, _)| *other == name).unwrap();
+                same.1[at] ^= 1 << (at % 8);
+                let least = if free { Verdict::Incomplete } else { verdict(&rebuild(&complete)) };
+                assert!(found >= least, "without {absent:?}, {name} byte {at}: {found:?}");
+            }
+            if !name.starts_with("video") {
+                continue;
+            }
+            for length in 0..entries[place].1.len() {
+                let mut cut = entries.clone();
+                cut[place].1.truncate(length);
+                assert_ne!(verdict(&rebuild(&cut)), Verdict::Valid);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bundle_made_without_a_chunk_is_incomplete_and_its_video_proved() {
+    let recording = recording();
+    for absent in 0..3 {
+        for disclosure in [
+            Disclosure::Video(&recording.secret),
+            Disclosure::Keys(&recording.secret),
+            Disclosure::Sealed,
+        ] {
+            let bundle = recording.bundle_without(&[absent], &disclosure);
+            let content = read(&bundle, &|_, _| {});
+            assert_eq!(content.findings.verdict(), Verdict::Incomplete, "{:?}", content.findings);
+            let named = format!("{} is missing", chunk_name(absent));
+            assert!(content.findings.iter().any(|finding| finding.text == named));
+            let said = "the video is what the chunks hold";
+            let proved = content.findings.iter().any(|finding| finding.text == said);
+            assert_eq!(proved, matches!(disclosure, Disclosure::Video(_)));
+        }
+    }
 }
 
 #[test]

@@ -65,30 +65,47 @@ pub enum BundleError<E> {
     },
 }
 
-/// Writes a bundle of the chunks with these `headers`, which are those the `proof` names.
+/// The chunks of a bundle.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunks<'a> {
+    /// The headers of those that the proof names, in order.
+    pub headers: &'a [ChunkHeader],
+    /// Indexes of those that are lost: the bundle counts them and lacks them, and is incomplete.
+    /// The MP4s are those of the others.
+    pub absent: &'a [u64],
+}
+
+impl<'a> From<&'a [ChunkHeader]> for Chunks<'a> {
+    fn from(headers: &'a [ChunkHeader]) -> Self {
+        Chunks { headers, absent: &[] }
+    }
+}
+
+/// Writes a bundle of `chunks`, which are those the `proof` names.
 ///
 /// `sealed` gives the framed pieces of a chunk; it is asked for each chunk once, or twice with the
 /// MP4. `progress` is told bytes done and bytes in all. Returns the bundle's length in bytes.
-pub fn write<W: Write + Seek, E>(
+pub fn write<'c, W: Write + Seek, E>(
     out: W,
     manifest: &SignedManifest,
     proof: &Proof,
-    headers: &[ChunkHeader],
+    chunks: impl Into<Chunks<'c>>,
     disclosure: &Disclosure<'_>,
     mut sealed: impl FnMut(&ChunkHeader) -> Result<Vec<u8>, E>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<u64, BundleError<E>> {
-    for (header, index) in headers.iter().zip(proof.first_chunk..) {
+    let Chunks { headers: all, absent } = chunks.into();
+    for (header, index) in all.iter().zip(proof.first_chunk..) {
         let leaf = usize::try_from(index).ok().and_then(|index| proof.leaves.get(index));
         if header.index != index || leaf != Some(&header.leaf()) {
             return Err(BundleError::Mismatch { chunk: index });
         }
     }
-    if headers.len() as u64 != proof.chunk_count {
-        return Err(BundleError::Mismatch { chunk: proof.first_chunk + headers.len() as u64 });
+    if all.len() as u64 != proof.chunk_count {
+        return Err(BundleError::Mismatch { chunk: proof.first_chunk + all.len() as u64 });
     }
     // A bundle without chunks has one form, wherever the range began that was asked for.
-    let first_chunk = if headers.is_empty() { 0 } else { proof.first_chunk };
+    let first_chunk = if all.is_empty() { 0 } else { proof.first_chunk };
     let proof = &Proof { first_chunk, ..proof.clone() };
     let mut load = |header: &ChunkHeader| {
         let bytes =
@@ -98,11 +115,12 @@ pub fn write<W: Write + Seek, E>(
             false => Err(BundleError::Mismatch { chunk: header.index }),
         }
     };
+    let headers = || all.iter().filter(|header| !absent.contains(&header.index));
     let secret = disclosure.secret();
     let with_video = matches!(disclosure, Disclosure::Video(_));
     let mut layout = VideoLayout::default();
     if let (true, Some(secret)) = (with_video, secret) {
-        for header in headers {
+        for header in headers() {
             // Only an initialisation segment is opened here, so this pass is short.
             let init = match header.init_bytes {
                 0 => Hash::of(&[]),
@@ -113,7 +131,7 @@ pub fn write<W: Write + Seek, E>(
     }
     let mut events_bytes = None;
     if let Some(secret) = secret {
-        for header in headers.iter().filter(|header| happened::holds_events(header)) {
+        for header in headers().filter(|header| happened::holds_events(header)) {
             let key = secret.chunk_key(header.index);
             let plaintext = chunk::open_chunk(header, &key, &load(header)?)?;
             let length = happened::lines(&plaintext, |_| Ok::<_, io::Error>(()))?;
@@ -123,7 +141,7 @@ pub fn write<W: Write + Seek, E>(
         }
     }
     let total: u64 =
-        headers.iter().map(|h| h.sealed_bytes).sum::<u64>() + layout.lengths.iter().sum::<u64>();
+        headers().map(|h| h.sealed_bytes).sum::<u64>() + layout.lengths.iter().sum::<u64>();
     let mut done = 0;
     progress(done, total);
     let mut zip = zip::Writer::new(out);
@@ -137,7 +155,7 @@ pub fn write<W: Write + Seek, E>(
     );
     zip.entry(README, &[text.as_bytes()])?;
     zip.entry(MANIFEST, &[manifest.as_bytes()])?;
-    for header in headers {
+    for header in headers() {
         let bytes = load(header)?;
         let encoded = header.encode();
         let length = (encoded.len() as u32).to_be_bytes();
@@ -150,13 +168,13 @@ pub fn write<W: Write + Seek, E>(
         let keys = DisclosedKeys {
             session: proof.session,
             first_chunk: proof.first_chunk,
-            keys: headers.iter().map(|header| secret.chunk_key(header.index)).collect(),
+            keys: all.iter().map(|header| secret.chunk_key(header.index)).collect(),
         };
         zip.entry(KEYS, &[&keys.encode()])?;
         if let Some(length) = events_bytes {
             zip.begin(EVENTS, length, 0)?;
             let mut crc = crc32fast::Hasher::new();
-            for header in headers.iter().filter(|header| happened::holds_events(header)) {
+            for header in headers().filter(|header| happened::holds_events(header)) {
                 let key = secret.chunk_key(header.index);
                 let plaintext = chunk::open_chunk(header, &key, &load(header)?)?;
                 happened::lines(&plaintext, |lines| {
@@ -170,7 +188,7 @@ pub fn write<W: Write + Seek, E>(
         for (video, length) in layout.lengths.iter().enumerate() {
             zip.begin(&video_name(video), *length, 0)?;
             let mut crc = crc32fast::Hasher::new();
-            for (header, part) in headers.iter().zip(&layout.parts) {
+            for (header, part) in headers().zip(&layout.parts) {
                 let Some(part) = part.filter(|part| part.video == video) else { continue };
                 let key = secret.chunk_key(header.index);
                 let plaintext = chunk::open_chunk(header, &key, &load(header)?)?;
