@@ -6,6 +6,7 @@ use lucid_evidence::SessionId;
 use lucid_evidence::bundle::{self, BundleError, Disclosure};
 use lucid_evidence::chunk::MediaKind;
 use lucid_evidence::proof::Proof;
+use lucid_store::StoreError;
 use std::collections::HashMap;
 use std::io::{Seek, Write};
 
@@ -31,6 +32,53 @@ pub enum ExportError {
     /// Writing the bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError<ArchiveError>),
+}
+
+/// What was exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The bundle's length, bytes.
+    pub bytes: u64,
+    /// Chunks that belong into it and are lost: it counts and lacks them, and is incomplete.
+    pub lost: Vec<LostChunk>,
+}
+
+/// A chunk whose bytes are damaged or missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostChunk {
+    /// Its index.
+    pub chunk: u64,
+    /// Where it begins and ends, microseconds of the stream clock.
+    pub stream_us: (u64, u64),
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Which of the chunks cannot be had because of damage.
+fn lost(archive: &Archive, wanted: &[&ChunkRecord]) -> Result<Vec<LostChunk>, ArchiveError> {
+    let mut lost = Vec::new();
+    for record in wanted {
+        let error = match archive.sealed_chunk(record) {
+            Ok(_) => continue,
+            Err(error) => error,
+        };
+        let is_damage = match &error {
+            ArchiveError::Missing { .. } | ArchiveError::Chunk { .. } => true,
+            ArchiveError::Store(StoreError::UnknownVolume { .. }) => true,
+            ArchiveError::Store(error) => error.is_damage(),
+            _ => false,
+        };
+        if !is_damage {
+            return Err(error);
+        }
+        let time = record.header.time;
+        lost.push(LostChunk {
+            chunk: record.header.index,
+            stream_us: (time.stream_start_us, time.stream_end_us),
+            why: error.to_string(),
+        });
+    }
+    Ok(lost)
 }
 
 /// The proof of a session without its anchor, over all of its chunks.
@@ -80,7 +128,8 @@ fn range<'c>(chunks: &'c [ChunkRecord], spec: &ExportSpec) -> &'c [ChunkRecord] 
 }
 
 /// Writes the bundle of a session to `out`, which must be empty, with the session's `anchor` on the
-/// chain. `progress` is told bytes done and bytes in all. Returns the bundle's length, bytes.
+/// chain. `progress` is told bytes done and bytes in all. Chunks that are damaged or missing are left
+/// out and named.
 ///
 /// # Errors
 /// When the session is not finished, was deleted, has nothing in the range, or cannot be read or
@@ -92,7 +141,7 @@ pub fn export<W: Write + Seek>(
     anchor: Option<Vec<u8>>,
     out: W,
     progress: impl FnMut(u64, u64),
-) -> Result<u64, ExportError> {
+) -> Result<Exported, ExportError> {
     let manifest = archive.manifest(id)?;
     let chunks = archive.catalogue().all_chunks(id).map_err(ArchiveError::from)?;
     let wanted: Vec<&ChunkRecord> = range(&chunks, spec).iter().collect();
@@ -121,5 +170,9 @@ pub fn export<W: Write + Seek>(
         Some(record) => archive.sealed_chunk(record),
         None => Err(ArchiveError::Missing { session: id, chunk: header.index, piece: 0 }),
     };
-    Ok(bundle::write(out, &manifest, &proof, headers.as_slice(), &disclosure, load, progress)?)
+    let lost = lost(archive, &wanted)?;
+    let absent: Vec<u64> = lost.iter().map(|lost| lost.chunk).collect();
+    let chunks = bundle::Chunks { headers: &headers, absent: &absent };
+    let bytes = bundle::write(out, &manifest, &proof, chunks, &disclosure, load, progress)?;
+    Ok(Exported { bytes, lost })
 }

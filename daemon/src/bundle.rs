@@ -1,7 +1,7 @@
 //! Bundles as files: written whole or not at all, and read at any place.
 
 use lucid_capture::archive::Archive;
-use lucid_capture::export::{ExportError, ExportSpec, export};
+use lucid_capture::export::{ExportError, ExportSpec, Exported, export};
 use lucid_evidence::SessionId;
 use lucid_evidence::bundle::ReadAt;
 use std::fs::{File, Permissions};
@@ -68,7 +68,7 @@ pub enum BundleFileError {
 
 /// Exports a session into `path`: into a temporary file beside it, synced and renamed, so that a
 /// bundle under its name is always whole. `progress` is told bytes done and bytes in all. Returns
-/// its length, bytes.
+/// what was exported.
 ///
 /// # Errors
 /// When the session cannot be exported or the file not written; then nothing is left behind.
@@ -79,7 +79,7 @@ pub fn write_file(
     anchor: Option<Vec<u8>>,
     path: &Path,
     progress: impl FnMut(u64, u64),
-) -> Result<u64, BundleFileError> {
+) -> Result<Exported, BundleFileError> {
     check_place(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -94,14 +94,14 @@ pub fn write_file(
         .tempfile_in(parent)
         .map_err(failed)?;
     let mut out = BufWriter::with_capacity(1 << 20, part.as_file());
-    let length = export(archive, id, spec, anchor, &mut out, progress)?;
+    let exported = export(archive, id, spec, anchor, &mut out, progress)?;
     out.flush().map_err(failed)?;
     drop(out);
     part.as_file().sync_all().map_err(failed)?;
     check_place(path)?;
     part.persist(path).map_err(|error| failed(error.error))?;
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
-    Ok(length)
+    Ok(exported)
 }
 
 /// Checks that a bundle may stand at `path`: nothing is there, or a file that it replaces. A device,

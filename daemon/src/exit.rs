@@ -15,7 +15,7 @@ pub enum Exit {
     Failure = 1,
     /// `verify`: something contradicts a hash, a signature or an order.
     Tampered = 10,
-    /// `verify`: something that the manifest counts is missing.
+    /// `verify`, `export`: something that the manifest counts is missing.
     Incomplete = 11,
     /// `verify`: it cannot be judged.
     Unverifiable = 12,

@@ -204,6 +204,24 @@ fn nothing_but_a_file_is_replaced_by_a_bundle() {
 }
 
 #[test]
+fn what_is_lost_is_left_out_of_an_export_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("a.lucid"));
+    let args = ["record", "--source", SOURCE, "--seconds", "1", "--out", text(&out)];
+    let recorded = json(&lucid(&[&args[..], &["--data-dir", text(&data), "--json"]].concat()));
+    let id = recorded["session_id"].as_str().unwrap();
+    std::fs::remove_dir_all(data.join("volumes/0000000001")).unwrap();
+    for form in [&[][..], &["--sealed"], &["--no-video"]] {
+        let args = ["export", id, "--out", text(&out), "--data-dir", text(&data)];
+        let output = lucid(&[&args[..], form].concat());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(code(&output), 11, "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("0.000 s to 1."), "{said}");
+        assert_eq!(code(&lucid(&["verify", text(&out)])), 11);
+    }
+}
+
+#[test]
 fn a_signal_ends_a_recording_in_order() {
     for (signal, ignored) in [("TERM", false), ("HUP", false), ("INT", false), ("HUP", true)] {
         let dir = tempfile::tempdir().unwrap();

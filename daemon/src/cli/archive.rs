@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use lucid_capture::archive::Archive;
 use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::check::{self, CheckReport};
-use lucid_capture::export::ExportSpec;
+use lucid_capture::export::{ExportSpec, Exported};
 use lucid_capture::rebuild;
 use lucid_chain_node::{Node, Production, genesis};
 use lucid_evidence::SessionId;
@@ -201,16 +201,39 @@ pub fn export(options: &ExportOptions) -> Result<Exit, Failure> {
         eprintln!("lucid: session {id} is not on the chain yet; the bundle will be unverifiable");
     }
     let bar = bar(options.json || !std::io::stderr().is_terminal());
-    let bytes = write_file(&archive, id, &spec, proof, &out, |done, total| {
+    let exported = write_file(&archive, id, &spec, proof, &out, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
     match options.json {
-        true => println!("{}", json!({ "session_id": id.to_string(), "out": out, "bytes": bytes })),
-        false => println!("{}  {bytes} bytes", out.display()),
+        true => println!("{}", export_json(id, &out, &exported)),
+        false => {
+            println!("{}  {} bytes", out.display(), exported.bytes);
+            for lost in &exported.lost {
+                let (from, to) = (lost.stream_us.0 as f64 / 1e6, lost.stream_us.1 as f64 / 1e6);
+                println!("  LOST   {from:.3} s to {to:.3} s of the recording: {}", lost.why);
+            }
+        }
     }
-    Ok(Exit::Success)
+    Ok(if exported.lost.is_empty() { Exit::Success } else { Exit::Incomplete })
+}
+
+fn export_json(id: SessionId, out: &Path, exported: &Exported) -> Value {
+    let lost: Vec<Value> = exported
+        .lost
+        .iter()
+        .map(|lost| {
+            json!({
+                "chunk": lost.chunk,
+                "stream_from_s": lost.stream_us.0 as f64 / 1e6,
+                "stream_to_s": lost.stream_us.1 as f64 / 1e6,
+                "why": lost.why,
+            })
+        })
+        .collect();
+    let bytes = exported.bytes;
+    json!({ "session_id": id.to_string(), "out": out, "bytes": bytes, "lost": lost })
 }
 
 /// Options of `lucid fsck`.

@@ -383,17 +383,23 @@ impl Exports {
         };
         let mut out = Wanted { out: self.shelf.begin(of.id)?, check: &check };
         let mut told = 0.0;
-        export(&self.archive, of.session, &of.spec, anchor, &mut out, |done, total| {
-            let progress = WRITING_PART * done as f64 / total.max(1) as f64;
-            // A hundred steps are enough for people.
-            if progress - told >= 0.01 {
-                told = progress;
-                self.tell(of.id, |export| {
-                    export.progress = progress;
-                    export.bytes = done;
-                });
-            }
-        })?;
+        let exported =
+            export(&self.archive, of.session, &of.spec, anchor, &mut out, |done, total| {
+                let progress = WRITING_PART * done as f64 / total.max(1) as f64;
+                // A hundred steps are enough for people.
+                if progress - told >= 0.01 {
+                    told = progress;
+                    self.tell(of.id, |export| {
+                        export.progress = progress;
+                        export.bytes = done;
+                    });
+                }
+            })?;
+        for lost in &exported.lost {
+            let (from, to) = (lost.stream_us.0 as f64 / 1e6, lost.stream_us.1 as f64 / 1e6);
+            tracing::warn!(export = %of.id, chunk = lost.chunk, from, to, why = lost.why,
+                "a damaged chunk is left out of the bundle, which is incomplete");
+        }
         let file = out.out.finish_durably()?;
         check()?;
         self.tell(of.id, |export| export.progress = WRITING_PART);
