@@ -128,8 +128,8 @@ fn range<'c>(chunks: &'c [ChunkRecord], spec: &ExportSpec) -> &'c [ChunkRecord] 
 }
 
 /// Writes the bundle of a session to `out`, which must be empty, with the session's `anchor` on the
-/// chain. `progress` is told bytes done and bytes in all. Chunks that are damaged or missing are left
-/// out and named.
+/// chain. `progress` is told bytes done and bytes in all. Chunks that are damaged or missing are
+/// left out and named.
 ///
 /// # Errors
 /// When the session is not finished, was deleted, has nothing in the range, or cannot be read or

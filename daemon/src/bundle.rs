@@ -104,8 +104,8 @@ pub fn write_file(
     Ok(exported)
 }
 
-/// Checks that a bundle may stand at `path`: nothing is there, or a file that it replaces. A device,
-/// a pipe or a link is not replaced.
+/// Checks that a bundle may stand at `path`: nothing is there, or a file that it replaces. A
+/// device, a pipe or a link is not replaced.
 ///
 /// # Errors
 /// Says what is there.
