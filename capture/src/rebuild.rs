@@ -1,10 +1,10 @@
 //! Rebuilding what the catalogue has lost from what lies in the volumes beside the media.
 //!
-//! A session leaves there its record when it is opened and when its codec is known, a record of each
-//! closed chunk, and at its end its last record, its manifest and its checkpoints. A session is
-//! missed when its keys are there and the catalogue does not know it; a deleted one has no keys, and
-//! so does not come back. Keys of which nothing was recorded are left by a crash between two steps
-//! and are no damage; through which volume they were looked for is remembered.
+//! A session leaves there its record when it is opened and when its codec is known, a record of
+//! each closed chunk, and at its end its last record, its manifest and its checkpoints. A session
+//! is missed when its keys are there and the catalogue does not know it; a deleted one has no keys,
+//! and so does not come back. Keys of which nothing was recorded are left by a crash between two
+//! steps and are no damage; through which volume they were looked for is remembered.
 
 use crate::archive::{Archive, ArchiveError};
 use crate::catalogue::{
@@ -49,8 +49,8 @@ struct Found {
     pieces: BTreeMap<(u64, u64), VolumeId>,
 }
 
-/// Sessions that have keys and are not in the catalogue, as far as their records are in the volumes.
-/// With `write` they are put back. `progress` hears what is looked at.
+/// Sessions that have keys and are not in the catalogue, as far as their records are in the
+/// volumes. With `write` they are put back. `progress` hears what is looked at.
 ///
 /// # Errors
 /// When the archive cannot be read or written; a volume that cannot be read is passed over.

@@ -63,8 +63,8 @@ pub(crate) struct OpenPart {
     whole_us: u64,
 }
 
-/// Puts back the sessions that the catalogue has lost, and closes every session that still stands as
-/// running. Sessions that cannot be taken up are reported
+/// Puts back the sessions that the catalogue has lost, and closes every session that still stands
+/// as running. Sessions that cannot be taken up are reported
 /// and left.
 ///
 /// # Errors

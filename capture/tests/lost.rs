@@ -144,7 +144,8 @@ fn sessions_of_a_lost_or_damaged_index_are_rebuilt_and_it_is_said() {
         }
         let (archive, report) = open(work.path());
         let is_whole = ids[..2].iter().all(|id| {
-            matches!(archive.catalogue().session(*id), Ok(Some(s)) if s.state == SessionState::Stored)
+            let session = archive.catalogue().session(*id).ok().flatten();
+            session.is_some_and(|session| session.state == SessionState::Stored)
         });
         // A check by itself says it, and changes nothing.
         let looked = check::check(&archive, false, &mut |_| {}).unwrap();

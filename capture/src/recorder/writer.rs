@@ -38,8 +38,8 @@ pub enum RecordKind {
     Open = 1,
     /// A closed chunk.
     Closed = 2,
-    /// The session's record, from which a lost catalogue is rebuilt: under chunk 0 as it was opened,
-    /// under chunk 1 as it ended.
+    /// The session's record, from which a lost catalogue is rebuilt: under chunk 0 as it was
+    /// opened, under chunk 1 as it ended.
     Session = 3,
     /// A part of the manifest; the piece is its number.
     Manifest = 4,
