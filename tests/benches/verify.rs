@@ -154,6 +154,7 @@ fn make(path: &Path, bytes: u64, disclosed: bool) {
     };
     let disclosure = if disclosed { Disclosure::Video(&secret) } else { Disclosure::Sealed };
     let out = BufWriter::new(File::create(path).unwrap());
-    write(out, &manifest.sign(&device), &proof, &headers, &disclosure, load, |_, _| {}).unwrap();
+    write(out, &manifest.sign(&device), &proof, &headers[..], &disclosure, load, |_, _| {})
+        .unwrap();
     std::fs::remove_file(spool).unwrap();
 }

@@ -100,7 +100,11 @@ impl Driver {
     }
 
     fn session_for(&mut self, first: First) -> Result<(ActiveSession, First), RecorderError> {
-        match self.open_session() {
+        let began_us = first.events.iter().find_map(|event| match event {
+            MediaEvent::Fragment(fragment) => Some(fragment.captured_at_us),
+            _ => None,
+        });
+        match self.open_session(began_us) {
             Ok(mut session) => {
                 session.writer().media_is_here();
                 Ok((session, first))

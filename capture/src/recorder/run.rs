@@ -139,7 +139,7 @@ pub fn start(
     }
     let mut driver = Driver::new(archive, anchor, observer, config);
     // Opened here, so that the caller learns at once what is wrong and which session it is.
-    let session = driver.open_session()?;
+    let session = driver.open_session(None)?;
     let encode_lost = driver.config.events.clone();
     driver.feed = encode_lost.map(|encode| EventFeed::new(session.clock(), encode));
     driver.spawn(Some(session))
@@ -309,7 +309,11 @@ impl Driver {
         self.source(SourceState::Refused, &error.to_string());
     }
 
-    pub(super) fn open_session(&mut self) -> Result<ActiveSession, RecorderError> {
+    /// Opens a session that begins now, or began with media that is here already.
+    pub(super) fn open_session(
+        &mut self,
+        began_us: Option<u64>,
+    ) -> Result<ActiveSession, RecorderError> {
         let session = ActiveSession::open(
             self.archive.clone(),
             self.anchor.clone(),
@@ -317,6 +321,7 @@ impl Driver {
             &self.config.spec,
             self.config.limits,
             self.shared.open.clone(),
+            began_us,
         )?;
         *lock(&self.shared.session) = Some(session.id());
         self.sessions.push(session.id());
@@ -617,7 +622,7 @@ impl Driver {
     /// Ends the session and goes on in a new one, without losing a picture.
     fn roll(&mut self, session: &mut ActiveSession) -> Result<(), RecorderError> {
         let init = session.writer().init().cloned();
-        let mut next = self.open_session()?;
+        let mut next = self.open_session(None)?;
         // It is here while the session before is closed, which may take a while.
         next.writer().media_is_here();
         let done = std::mem::replace(session, next);

@@ -94,8 +94,9 @@ impl ActiveSession {
         spec: &SessionSpec,
         limits: Limits,
         open: Arc<Mutex<OpenChunks>>,
+        began_us: Option<u64>,
     ) -> Result<Self, RecorderError> {
-        let now = wall_us();
+        let now = began_us.unwrap_or(u64::MAX).min(wall_us());
         let clock = Arc::new(StreamClock::new());
         // Until its record is stored, so that no other recording takes the same identifier.
         let opening = archive.opening();

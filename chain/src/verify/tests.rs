@@ -113,7 +113,8 @@ impl Recording {
             Ok(self.sealed[header.index as usize].clone())
         };
         let (form, progress) = (Disclosure::Sealed, |_, _| {});
-        write(&mut out, &self.manifest, &self.proof, &self.headers, &form, load, progress).unwrap();
+        write(&mut out, &self.manifest, &self.proof, &self.headers[..], &form, load, progress)
+            .unwrap();
         out.into_inner()
     }
 
