@@ -5,7 +5,6 @@
 //! `video.mp4` (then `video-2.mp4`, … if the codec changed within the session). Whatever is not
 //! under a hash is derived again by the verifier and compared, so no byte of the file is free.
 
-mod absent;
 mod chunks;
 mod happened;
 pub mod read;
@@ -67,8 +66,6 @@ pub(crate) struct VideoLayout {
     pub parts: Vec<Option<VideoPart>>,
     /// The length of each MP4, bytes.
     pub lengths: Vec<u64>,
-    /// Bytes of each MP4 that are no chunk's that is here; empty where all chunks are.
-    pub unproved: Vec<u64>,
     init: Option<Hash>,
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::chunk::{ChunkSealer, Gap, GapReason, TimeSpan};
 use crate::manifest::{GapRecord, SignedManifest};
-use crate::proof::{DisclosedKeys, Proof};
+use crate::proof::Proof;
 use crate::seal::SessionSecret;
 use crate::tree::{Blake3, Tree};
 use crate::{SigningKey, Verdict};
@@ -238,57 +238,6 @@ fn a_chunk_that_is_neither_there_nor_withheld_is_incomplete() {
     let mut entries = take_apart(&bundle);
     entries.retain(|(name, _)| name != "chunks/000001.bin");
     assert_eq!(verdict(&rebuild(&entries)), Verdict::Incomplete);
-}
-
-#[test]
-fn a_disclosed_bundle_that_lacks_chunks_is_incomplete_and_any_change_beside_tampered() {
-    let recording = recording();
-    let key_at = |keys: &[u8], chunk: u64| {
-        let key = recording.secret.chunk_key(chunk);
-        let key =
-            DisclosedKeys { session: recording.proof.session, first_chunk: 0, keys: vec![key] };
-        let encoded = key.encode();
-        let key = &encoded[encoded.len() - 32..];
-        let at = keys.windows(32).position(|window| window == key).unwrap();
-        at..at + 32
-    };
-    for (absent, hole_video, hole) in [
-        (&[0][..], "video.mp4", 0..6 + 11 + 40),
-        (&[1], "video.mp4", 6 + 11 + 40..6 + 2 * (11 + 40)),
-        (&[2], "video-2.mp4", 0..6 + 11 + 40),
-        (&[0, 1], "video.mp4", 0..6 + 2 * (11 + 40)),
-    ] {
-        let whole = take_apart(&recording.bundle_of(0, 3, &Disclosure::Video(&recording.secret)));
-        let mut entries = whole.clone();
-        entries.retain(|(name, _)| absent.iter().all(|chunk| *name != chunk_name(*chunk)));
-        let content = read(&rebuild(&entries), &|_, _| {});
-        assert_eq!(content.findings.verdict(), Verdict::Incomplete, "{:?}", content.findings);
-        for place in 0..entries.len() {
-            let name = entries[place].0.clone();
-            for at in 0..entries[place].1.len() {
-                // What only a missing chunk could prove.
-                let free = (name == hole_video && hole.contains(&at))
-                    || (name == KEYS
-                        && absent.iter().any(|c| key_at(&entries[place].1, *c).contains(&at)));
-                let mut changed = entries.clone();
-                changed[place].1[at] ^= 1 << (at % 8);
-                let found = verdict(&rebuild(&changed));
-                let mut complete = whole.clone();
-                let same = complete.iter_mut().find(|(other, _)| *other == name).unwrap();
-                same.1[at] ^= 1 << (at % 8);
-                let least = if free { Verdict::Incomplete } else { verdict(&rebuild(&complete)) };
-                assert!(found >= least, "without {absent:?}, {name} byte {at}: {found:?}");
-            }
-            if !name.starts_with("video") {
-                continue;
-            }
-            for length in 0..entries[place].1.len() {
-                let mut cut = entries.clone();
-                cut[place].1.truncate(length);
-                assert_ne!(verdict(&rebuild(&cut)), Verdict::Valid);
-            }
-        }
-    }
 }
 
 #[test]
