@@ -3,76 +3,34 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod recorded;
+
 use lucid_capture::archive::Archive;
-use lucid_capture::catalogue::{SessionRecord, SessionState};
-use lucid_capture::export::{ExportSpec, export};
-use lucid_capture::recorder::{
-    self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderEvent, SessionSpec,
-};
-use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, check, probe_encoders, recovery};
-use lucid_evidence::bundle::read;
+use lucid_capture::catalogue::SessionState;
+use lucid_capture::recorder::{self, Limits, Observer, RecorderConfig, RecorderEvent};
+use lucid_capture::{check, recovery};
 use lucid_evidence::chunk::GapReason;
-use lucid_evidence::manifest::{SignedManifest, SourceInfo};
-use lucid_evidence::{SessionId, SignedCheckpoint, Verdict};
+use lucid_evidence::manifest::SignedManifest;
+use lucid_evidence::{SessionId, Verdict};
 use lucid_store::{DataDir, OpenReport, Options};
-use std::io::{BufRead, BufReader, Cursor};
+use recorded::{Nobody, config, judged, quiet};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// There is no chain here.
-struct Nobody;
-
-impl Anchor for Nobody {
-    fn knows(&self, _: SessionId) -> bool {
-        false
-    }
-    fn opened(&self, _: &SessionRecord) {}
-    fn checkpoint(&self, _: SessionId, _: &SignedCheckpoint) {}
-    fn closed(&self, _: &SignedManifest) {}
-    fn deleted(&self, _: &SessionRecord) {}
-}
 
 fn open(path: &Path) -> (Arc<Archive>, OpenReport) {
     let (data, report) = DataDir::open(path, Options::default()).unwrap();
     (Arc::new(Archive::new(data).unwrap()), report)
 }
 
-fn config(chunk_max_us: u64, stop_after_us: Option<u64>) -> RecorderConfig {
-    let uri: SourceUri = "test://?width=160&height=120&fps=10".parse().unwrap();
-    let none = HardwareEncoder::None { reason: "this test asks for software".into() };
-    let (kind, name, address) = ("test".into(), "Test".into(), uri.to_string());
-    RecorderConfig {
-        spec: SessionSpec {
-            id: None,
-            source_id: "src-test".into(),
-            source: SourceInfo { kind, name, address },
-            device_name: "bench".into(),
-            software: "lucid test".into(),
-            policy: None,
-            participants: vec![],
-            note: String::new(),
-        },
-        uri,
-        options: StreamOptions::new(probe_encoders(&none, None).unwrap()),
-        limits: Limits { chunk_max_us, ..Limits::default() },
-        stop_after_us,
-        roll_after_us: None,
-        stall_after: Duration::from_secs(10),
-        persistence: Persistence::Never,
-        events: None,
-    }
-}
-
-fn quiet() -> Observer {
-    Arc::new(|_| {})
+fn short(chunk_max_us: u64, stop_after_us: Option<u64>) -> RecorderConfig {
+    let limits = Limits { chunk_max_us, ..Limits::default() };
+    RecorderConfig { limits, stop_after_us, ..config("test://?width=160&height=120&fps=10") }
 }
 
 fn verdict(archive: &Archive, id: SessionId) -> Verdict {
-    let mut out = Cursor::new(Vec::new());
-    export(archive, id, &ExportSpec::default(), None, &mut out, |_, _| {}).unwrap();
-    read(&out.into_inner(), &|_, _| {}).findings.verdict()
+    judged(archive, id).findings.verdict()
 }
 
 fn copied(from: &Path) -> tempfile::TempDir {
@@ -98,7 +56,7 @@ fn three(path: &Path) -> Vec<SessionId> {
     let (archive, _) = open(path);
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let config = config(1_000_000, Some(2_500_000));
+        let config = short(1_000_000, Some(2_500_000));
         let recording = recorder::start(archive.clone(), Arc::new(Nobody), quiet(), config);
         ids.extend(recording.unwrap().join().unwrap());
     }
@@ -173,7 +131,7 @@ fn record_until_killed(dir: &Path) {
             println!("\n{DURABLE}{stream_end_us}");
         }
     });
-    let config = config(60_000_000, None);
+    let config = short(60_000_000, None);
     let recording = recorder::start(open(dir).0, Arc::new(Nobody), observer, config).unwrap();
     recording.join().unwrap();
 }

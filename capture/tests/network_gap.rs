@@ -2,21 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use lucid_capture::archive::Archive;
-use lucid_capture::catalogue::SessionRecord;
-use lucid_capture::export::{ExportSpec, export};
-use lucid_capture::recorder::{
-    self, Anchor, Limits, Persistence, RecorderConfig, RecorderEvent, SessionSpec,
-};
-use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, probe_encoders};
-use lucid_evidence::bundle::read;
+mod recorded;
+
+use lucid_capture::recorder::{self, Persistence, RecorderConfig, RecorderEvent};
+use lucid_evidence::Verdict;
 use lucid_evidence::chunk::GapReason;
-use lucid_evidence::manifest::{EndReason, GapRecord, SignedManifest, SourceInfo};
-use lucid_evidence::{SessionId, SignedCheckpoint, Verdict};
-use lucid_store::{DataDir, Options};
+use lucid_evidence::manifest::{EndReason, GapRecord};
 use lucid_tests::camera::{Camera, CameraOptions, Picture};
 use lucid_tests::relay::Relay;
-use std::io::Cursor;
+use recorded::{Nobody, archive, config, judged};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -24,51 +18,16 @@ use std::time::Duration;
 const SECOND: u64 = 1_000_000;
 const OUTAGE: Duration = Duration::from_secs(20);
 
-/// Nothing is anchored here: this is about the recording alone.
-struct Nobody;
-
-impl Anchor for Nobody {
-    fn knows(&self, _: SessionId) -> bool {
-        false
-    }
-    fn opened(&self, _: &SessionRecord) {}
-    fn checkpoint(&self, _: SessionId, _: &SignedCheckpoint) {}
-    fn closed(&self, _: &SignedManifest) {}
-    fn deleted(&self, _: &SessionRecord) {}
-}
-
 #[test]
 fn twenty_seconds_without_a_network_are_one_declared_gap() {
     let camera = Camera::start(CameraOptions::new(Picture::small())).unwrap();
     let relay = Relay::start(([127, 0, 0, 1], camera.port()).into()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (data, _) = DataDir::open(dir.path(), Options::default()).unwrap();
-    let archive = Arc::new(Archive::new(data).unwrap());
-    let none = HardwareEncoder::None { reason: "the camera encodes".into() };
-    let uri: SourceUri = camera.uri_with("", relay.port(), "/live").parse().unwrap();
+    let archive = archive(dir.path());
     let config = RecorderConfig {
-        spec: SessionSpec {
-            id: None,
-            source_id: "src-camera".into(),
-            source: SourceInfo {
-                kind: "rtsp".into(),
-                name: "Camera".into(),
-                address: uri.to_string(),
-            },
-            device_name: "bench".into(),
-            software: "lucid test".into(),
-            policy: None,
-            participants: vec![],
-            note: String::new(),
-        },
-        uri,
-        options: StreamOptions::new(probe_encoders(&none, None).unwrap()),
-        limits: Limits::default(),
-        stop_after_us: None,
-        roll_after_us: None,
         stall_after: Duration::from_secs(3),
         persistence: Persistence::Always,
-        events: None,
+        ..config(&camera.uri_with("", relay.port(), "/live"))
     };
     let (told, heard) = channel();
     let observer = Arc::new(move |event| {
@@ -116,8 +75,6 @@ fn twenty_seconds_without_a_network_are_one_declared_gap() {
         .map(|chunk| chunk.header.time.stream_end_us - chunk.header.time.stream_start_us)
         .sum();
     assert_eq!(media + gap.length_us + late, manifest.duration_us);
-    let mut out = Cursor::new(Vec::new());
-    export(&archive, id, &ExportSpec::default(), None, &mut out, |_, _| {}).unwrap();
-    let content = read(&out.into_inner(), &|_, _| {});
+    let content = judged(&archive, id);
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }

@@ -3,23 +3,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod recorded;
+
 use lucid_capture::archive::Archive;
 use lucid_capture::catalogue::{SessionRecord, SessionState};
 use lucid_capture::export::{ExportSpec, export};
 use lucid_capture::recorder::{
     self, Anchor, Limits, Observer, Persistence, RecorderConfig, RecorderError, RecorderEvent,
-    SessionSpec, SourceState, Stamp,
+    SourceState, Stamp,
 };
-use lucid_capture::{
-    ArchiveError, HardwareEncoder, SourceError, SourceUri, StreamOptions, check, probe_encoders,
-    recovery, retention,
-};
+use lucid_capture::{ArchiveError, SourceError, check, recovery, retention};
 use lucid_evidence::bundle::read;
 use lucid_evidence::chunk::{MediaKind, open_chunk};
 use lucid_evidence::event::{Event, Events, Value};
-use lucid_evidence::manifest::{EndReason, SignedManifest, SourceInfo};
+use lucid_evidence::manifest::{EndReason, SignedManifest};
 use lucid_evidence::{Hash, SessionId, SignedCheckpoint, Verdict};
-use lucid_store::{DataDir, Options};
+use recorded::{archive, bundle, config, quiet};
 use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -52,49 +51,10 @@ impl Anchor for Witness {
     }
 }
 
-fn archive(path: &Path) -> Arc<Archive> {
-    let (data, _) = DataDir::open(path, Options::default()).unwrap();
-    Arc::new(Archive::new(data).unwrap())
-}
-
-fn config(uri: &str) -> RecorderConfig {
-    let uri: SourceUri = uri.parse().unwrap();
-    let none = HardwareEncoder::None { reason: "this test asks for software".into() };
-    let options = StreamOptions::new(probe_encoders(&none, None).unwrap());
-    RecorderConfig {
-        spec: SessionSpec {
-            id: None,
-            source_id: "src-test".into(),
-            source: SourceInfo {
-                kind: "test".into(),
-                name: "Test".into(),
-                address: uri.to_string(),
-            },
-            device_name: "bench".into(),
-            software: "lucid test".into(),
-            policy: None,
-            participants: vec![],
-            note: String::new(),
-        },
-        uri,
-        options,
-        limits: Limits { chunk_max_us: 2_000_000, ..Limits::default() },
-        stop_after_us: Some(5_000_000),
-        roll_after_us: None,
-        stall_after: Duration::from_secs(10),
-        persistence: Persistence::Never,
-        events: None,
-    }
-}
-
-fn quiet() -> Observer {
-    Arc::new(|_| {})
-}
-
-fn bundle(archive: &Archive, id: SessionId, spec: &ExportSpec) -> Vec<u8> {
-    let mut out = Cursor::new(Vec::new());
-    export(archive, id, spec, None, &mut out, |_, _| {}).unwrap();
-    out.into_inner()
+/// Five seconds in chunks of two.
+fn five_seconds(uri: &str) -> RecorderConfig {
+    let limits = Limits { chunk_max_us: 2_000_000, ..Limits::default() };
+    RecorderConfig { limits, stop_after_us: Some(5_000_000), ..config(uri) }
 }
 
 const SMALL: &str = "test://?width=160&height=120&fps=10";
@@ -110,7 +70,7 @@ fn a_recording_becomes_a_bundle_that_holds_together() {
         Arc::new(move |event| seen.lock().unwrap().push(event))
     };
     let recording =
-        recorder::start(archive.clone(), witness.clone(), observer, config(SMALL)).unwrap();
+        recorder::start(archive.clone(), witness.clone(), observer, five_seconds(SMALL)).unwrap();
     let sessions = recording.join().unwrap();
     assert_eq!(sessions.len(), 1);
     let id = sessions[0];
@@ -158,7 +118,8 @@ fn no_plaintext_of_a_recording_stands_in_any_file() {
     let dir = tempfile::tempdir().unwrap();
     let archive = archive(dir.path());
     let witness = Arc::new(Witness::default());
-    let recording = recorder::start(archive.clone(), witness, quiet(), config(SMALL)).unwrap();
+    let recording =
+        recorder::start(archive.clone(), witness, quiet(), five_seconds(SMALL)).unwrap();
     let id = recording.join().unwrap()[0];
     let secret = archive.secret(id).unwrap();
     let mut needles = Vec::new();
@@ -202,7 +163,7 @@ fn record_until_killed(dir: &Path) {
         RecorderEvent::Events { wall_end_us, .. } => println!("\n{EVENTS}{wall_end_us}"),
         _ => {}
     });
-    let mut config = with_events(config(SMALL));
+    let mut config = with_events(five_seconds(SMALL));
     config.stop_after_us = None;
     let witness = Arc::new(Witness::default());
     let recording = recorder::start(archive(dir), witness, observer, config).unwrap();
@@ -272,7 +233,7 @@ fn a_quota_deletes_the_oldest_and_never_what_is_held() {
     let witness = Arc::new(Witness::default());
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let mut config = config(SMALL);
+        let mut config = five_seconds(SMALL);
         config.stop_after_us = Some(1_000_000);
         let recording = recorder::start(archive.clone(), witness.clone(), quiet(), config).unwrap();
         ids.extend(recording.join().unwrap());
@@ -308,7 +269,7 @@ fn a_long_recording_rolls_over_without_losing_a_picture() {
     let dir = tempfile::tempdir().unwrap();
     let archive = archive(dir.path());
     let witness = Arc::new(Witness::default());
-    let mut config = config(SMALL);
+    let mut config = five_seconds(SMALL);
     config.roll_after_us = Some(2_000_000);
     config.stop_after_us = None;
     let recording = recorder::start(archive.clone(), witness, quiet(), config).unwrap();
@@ -386,7 +347,7 @@ fn events_are_sealed_and_proved_beside_the_media() {
     let archive = archive(dir.path());
     let witness = Arc::new(Witness::default());
     let id = SessionId::new(1_793_000_000_000, [7; 10]);
-    let mut config = with_events(config(SMALL));
+    let mut config = with_events(five_seconds(SMALL));
     config.spec.id = Some(id);
     config.spec.policy = Some(Hash([9; 32]));
     config.spec.participants = vec!["ada".into()];
@@ -464,7 +425,7 @@ fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let archive = archive(dir.path());
     let witness = Arc::new(Witness::default());
-    let mut quiet_one = with_events(config(SMALL));
+    let mut quiet_one = with_events(five_seconds(SMALL));
     quiet_one.stop_after_us = Some(1_000_000);
     let recording = recorder::start(archive.clone(), witness.clone(), quiet(), quiet_one).unwrap();
     let id = recording.join().unwrap()[0];
@@ -479,7 +440,7 @@ fn a_source_without_events_has_no_chunk_of_them_and_events_need_no_source() {
             let _ = durable.lock().unwrap().send(());
         }
     });
-    let mut absent = with_events(config("screen://:4711"));
+    let mut absent = with_events(five_seconds("screen://:4711"));
     absent.persistence = Persistence::Always;
     let recording = recorder::start(archive.clone(), witness, observer, absent).unwrap();
     recording.events().unwrap().record(|stamp| event(stamp, "connected"));
@@ -506,7 +467,7 @@ fn a_source_that_is_refused_leaves_no_session_unless_one_was_asked_for() {
     let witness = Arc::new(Witness::default());
     let text = dir.path().join("text.mp4");
     std::fs::write(&text, "this is no video\n".repeat(100)).unwrap();
-    let refused = || config(&format!("file://{}", text.display()));
+    let refused = || five_seconds(&format!("file://{}", text.display()));
     let try_first = |config| {
         recorder::start_with_media(archive.clone(), witness.clone(), quiet(), config).unwrap()
     };
@@ -522,13 +483,13 @@ fn a_source_that_is_refused_leaves_no_session_unless_one_was_asked_for() {
     assert!(witness.opened.lock().unwrap().is_empty());
 
     // One that works is recorded from its first picture on.
-    let id = try_first(config(SMALL)).join().unwrap()[0];
+    let id = try_first(five_seconds(SMALL)).join().unwrap()[0];
     let session = archive.session(id).unwrap();
     assert!(session.stream_end_us >= 5_000_000, "{session:?}");
     assert_eq!(archive.gaps(&session).unwrap(), []);
     let content = read(&bundle(&archive, id, &ExportSpec::default()), &|_, _| {});
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
-    let mut prepared = config(SMALL);
+    let mut prepared = five_seconds(SMALL);
     prepared.spec.id = Some(id);
     let result = recorder::start_with_media(archive.clone(), witness.clone(), quiet(), prepared);
     assert!(matches!(result.err(), Some(RecorderError::Prepared)));
@@ -563,11 +524,12 @@ fn a_session_without_media_fails_and_one_that_is_forced_to_end_is_terminated() {
     // An empty file, and a screen that is away until somebody stops waiting for it.
     let empty = dir.path().join("empty.mp4");
     std::fs::write(&empty, []).unwrap();
-    let id = start(config(&format!("file://{}", empty.display()))).unwrap().join().unwrap()[0];
+    let id =
+        start(five_seconds(&format!("file://{}", empty.display()))).unwrap().join().unwrap()[0];
     let (state, why) = ended_as(&archive, id);
     assert_eq!(state, SessionState::Failed, "{why}");
     assert!(why.starts_with("no media came: ") && why.contains("no media:"), "{why}");
-    let mut away = config("screen://:4711");
+    let mut away = five_seconds("screen://:4711");
     away.persistence = Persistence::Always;
     let recording = start(away).unwrap();
     while recording.state().0 != SourceState::Failed {
@@ -587,7 +549,7 @@ fn a_session_without_media_fails_and_one_that_is_forced_to_end_is_terminated() {
             let _ = durable.lock().unwrap().send(());
         }
     });
-    let mut endless = config(SMALL);
+    let mut endless = five_seconds(SMALL);
     endless.stop_after_us = None;
     let recording = recorder::start(archive.clone(), witness.clone(), observer, endless).unwrap();
     told.recv_timeout(Duration::from_secs(60)).unwrap();
@@ -602,7 +564,7 @@ fn a_session_without_media_fails_and_one_that_is_forced_to_end_is_terminated() {
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 
     // One that came to its own end before is not.
-    let recording = start(config(SMALL)).unwrap();
+    let recording = start(five_seconds(SMALL)).unwrap();
     while !recording.has_ended() {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -3,39 +3,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Cursor};
+mod recorded;
+
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use lucid_capture::archive::Archive;
-use lucid_capture::catalogue::SessionRecord;
-use lucid_capture::export::{ExportSpec, export};
-use lucid_capture::recorder::{
-    self, Anchor, Limits, Persistence, RecorderConfig, RecorderEvent, SessionSpec,
-};
-use lucid_capture::{HardwareEncoder, SourceUri, StreamOptions, probe_encoders};
-use lucid_evidence::bundle::read;
+use lucid_capture::recorder::{self, Persistence, RecorderConfig, RecorderEvent};
+use lucid_evidence::Verdict;
 use lucid_evidence::chunk::GapReason;
-use lucid_evidence::manifest::{EndReason, SignedManifest, SourceInfo};
-use lucid_evidence::{SessionId, SignedCheckpoint, Verdict};
-use lucid_store::{DataDir, Options};
+use lucid_evidence::manifest::EndReason;
+use recorded::{Nobody, archive, config, judged};
 
 const SECOND: u64 = 1_000_000;
-
-/// Nothing is anchored here: this is about the recording alone.
-struct Nobody;
-
-impl Anchor for Nobody {
-    fn knows(&self, _: SessionId) -> bool {
-        false
-    }
-    fn opened(&self, _: &SessionRecord) {}
-    fn checkpoint(&self, _: SessionId, _: &SignedCheckpoint) {}
-    fn closed(&self, _: &SignedManifest) {}
-    fn deleted(&self, _: &SessionRecord) {}
-}
 
 /// An X server that ends with the test.
 struct Server(Child);
@@ -65,42 +47,17 @@ fn serve(display: Option<u16>) -> Option<(Server, u16)> {
 }
 
 /// Records this display for as long as it takes.
-fn config(display: u16) -> RecorderConfig {
-    let none = HardwareEncoder::None { reason: "this test asks for software".into() };
-    let uri: SourceUri = format!("screen://:{display}").parse().unwrap();
-    RecorderConfig {
-        spec: SessionSpec {
-            id: None,
-            source_id: "src-screen".into(),
-            source: SourceInfo {
-                kind: "screen".into(),
-                name: "Screen".into(),
-                address: uri.to_string(),
-            },
-            device_name: "bench".into(),
-            software: "lucid test".into(),
-            policy: None,
-            participants: vec![],
-            note: String::new(),
-        },
-        uri,
-        options: StreamOptions::new(probe_encoders(&none, None).unwrap()),
-        limits: Limits::default(),
-        stop_after_us: None,
-        roll_after_us: None,
-        stall_after: Duration::from_secs(10),
-        persistence: Persistence::Always,
-        events: None,
-    }
+fn screen(display: u16) -> RecorderConfig {
+    let uri = format!("screen://:{display}");
+    RecorderConfig { persistence: Persistence::Always, ..config(&uri) }
 }
 
 #[test]
 fn a_killed_x_server_is_a_declared_gap() {
     let Some((server, display)) = serve(None) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let (data, _) = DataDir::open(dir.path(), Options::default()).unwrap();
-    let archive = Arc::new(Archive::new(data).unwrap());
-    let config = config(display);
+    let archive = archive(dir.path());
+    let config = screen(display);
     let (told, heard) = channel();
     let observer = Arc::new(move |event| {
         if let RecorderEvent::Durable { stream_end_us, .. } = event {
@@ -139,9 +96,7 @@ fn a_killed_x_server_is_a_declared_gap() {
         .map(|chunk| chunk.header.time.stream_end_us - chunk.header.time.stream_start_us)
         .sum();
     assert_eq!(media + missing, manifest.manifest().duration_us);
-    let mut out = Cursor::new(Vec::new());
-    export(&archive, sessions[0], &ExportSpec::default(), None, &mut out, |_, _| {}).unwrap();
-    let content = read(&out.into_inner(), &|_, _| {});
+    let content = judged(&archive, sessions[0]);
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }
 
@@ -150,9 +105,8 @@ fn an_x_server_that_comes_late_is_a_gap_before_the_first_picture() {
     let Some((server, display)) = serve(None) else { return };
     drop(server);
     let dir = tempfile::tempdir().unwrap();
-    let (data, _) = DataDir::open(dir.path(), Options::default()).unwrap();
-    let archive = Arc::new(Archive::new(data).unwrap());
-    let mut config = config(display);
+    let archive = archive(dir.path());
+    let mut config = screen(display);
     config.stop_after_us = Some(2 * SECOND);
     let observer = Arc::new(|_| {});
     let recording = recorder::start(archive.clone(), Arc::new(Nobody), observer, config).unwrap();
@@ -171,8 +125,6 @@ fn an_x_server_that_comes_late_is_a_gap_before_the_first_picture() {
     // What was asked for is media; the gap is beside it.
     assert!(manifest.duration_us >= first.gap.length_us + 2 * SECOND, "{manifest:?}");
     assert_eq!(archive.gaps(&session).unwrap(), manifest.gaps);
-    let mut out = Cursor::new(Vec::new());
-    export(&archive, id, &ExportSpec::default(), None, &mut out, |_, _| {}).unwrap();
-    let content = read(&out.into_inner(), &|_, _| {});
+    let content = judged(&archive, id);
     assert_eq!(content.findings.verdict(), Verdict::Valid, "{:?}", content.findings);
 }

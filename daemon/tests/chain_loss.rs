@@ -40,18 +40,24 @@ fn a_session_is_proved_after_its_chain_is_lost() {
     assert_eq!(report["chain"]["genesis"], *chain);
 }
 
-#[test]
-fn a_session_that_was_open_is_declared_again_on_the_new_chain() {
-    const OPTIONS: &[&str] = &["--set", "record.demo=false", "--log-level", "warn"];
+const OPTIONS: &[&str] = &["--set", "record.demo=false", "--log-level", "warn"];
+
+/// A daemon with a session that records and is on the chain.
+fn recording() -> (Owner, String) {
     let owner = Owner::of(start(OPTIONS));
     let new = json!({"name": "Test", "uri": "test://?width=160&height=120&fps=10"});
     let source = owner.call("POST", "/sources", Some(new)).json();
     let path = format!("/sources/{}", source["id"].as_str().unwrap());
     let source = owner.wait(&path, |source| source["state"] == "recording");
     let id = source["current_session_id"].as_str().unwrap().to_owned();
+    owner.wait("/chain/blocks?limit=100", |blocks| blocks.to_string().contains(&id));
+    (owner, id)
+}
+
+#[test]
+fn a_session_that_was_open_is_declared_again_on_the_new_chain() {
+    let (owner, id) = recording();
     let session = format!("/sessions/{id}");
-    let opened = |blocks: &Value| blocks.to_string().contains(&id);
-    owner.wait("/chain/blocks?limit=100", opened);
     let lost = owner.get("/chain/head")["genesis"].clone();
     let data = owner.daemon.kill();
     std::fs::remove_dir_all(data.path().join("chain")).unwrap();
@@ -115,14 +121,7 @@ fn a_flipped_bit_of_the_chain_is_told_by_fsck_and_kept() {
 
 #[test]
 fn a_daemon_puts_a_chain_with_a_flipped_bit_aside_and_founds_another() {
-    const OPTIONS: &[&str] = &["--set", "record.demo=false", "--log-level", "warn"];
-    let owner = Owner::of(start(OPTIONS));
-    let new = json!({"name": "Test", "uri": "test://?width=160&height=120&fps=10"});
-    let source = owner.call("POST", "/sources", Some(new)).json();
-    let path = format!("/sources/{}", source["id"].as_str().unwrap());
-    let source = owner.wait(&path, |source| source["state"] == "recording");
-    let id = source["current_session_id"].as_str().unwrap().to_owned();
-    owner.wait("/chain/blocks?limit=100", |blocks: &Value| blocks.to_string().contains(&id));
+    let (owner, id) = recording();
     owner.wait("/chain/head", |head| head["height"].as_u64() >= Some(2));
     let lost = owner.get("/chain/head");
     let data = owner.daemon.kill();

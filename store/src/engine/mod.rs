@@ -3,16 +3,16 @@
 //! An engine knows spaces, keys and bytes. It neither limits nor verifies; that is done once,
 //! above it, for all engines.
 
+pub(crate) mod durable;
 pub mod fault;
 pub mod memory;
 pub mod sled_engine;
 pub(crate) mod undo;
-pub(crate) mod watermark;
 
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::watermark::Cut;
+pub use self::durable::Cut;
 pub use crate::batch::Operation;
 use crate::{Pair, StoreError};
 

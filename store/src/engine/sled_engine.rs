@@ -10,7 +10,7 @@
 //!    Segment sizes are chosen so that no page gets there.
 //! 5. A batch ends the buffer being filled, twice, and each end is a write of its own with a
 //!    `sync_file_range`. Volumes need no batches and use [`Engine::apply_each`].
-//! 6. What a log has lost of what was durable is noticed by a mark in it (see `watermark`).
+//! 6. What a log has lost of what was durable is noticed by a mark in it (see `durable`).
 //! 7. sled may panic on damaged bytes. Every call into it is caught and becomes an error.
 
 use std::any::Any;
@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::durable::{self, Cut, Mark, Noted};
 use super::undo::Undo;
-use super::watermark::{self, Cut, Mark, Watermark};
 use super::{DEFAULT_SPACE, Engine, Opener, Operation, Use};
 use crate::volumes::now_us;
 use crate::{Pair, StoreError};
@@ -67,7 +67,7 @@ impl Opener for SledOpener {
     fn moved(&self, from: &Path, _: Option<&Path>) {
         // What is made in its place begins to count anew.
         let mark = from.with_extension(DURABLE);
-        let removed = watermark::remove_copy(from).and_then(|()| match fs::remove_file(&mark) {
+        let removed = durable::remove_copy(from).and_then(|()| match fs::remove_file(&mark) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", &mark, error))
             }
@@ -95,7 +95,7 @@ pub struct SledEngine {
 /// Where syncs are counted, for a database in which none may be missing.
 struct Marks {
     tree: sled::Tree,
-    watermark: Watermark,
+    file: Noted,
     /// The number of the last sync.
     count: Mutex<u64>,
 }
@@ -109,9 +109,9 @@ impl SledEngine {
         fs::create_dir_all(path).map_err(|e| StoreError::io("create", path, e))?;
         remove_unfinished_snapshots(path)?;
         let mark = mark_path(path, purpose);
-        let noted = mark.as_deref().and_then(Watermark::read);
+        let noted = mark.as_deref().and_then(Noted::read);
         if noted.is_some() {
-            watermark::copy(path, LOG)?;
+            durable::copy(path, LOG)?;
         }
         if purpose != Use::SealedVolume {
             sync_files(path)?;
@@ -145,7 +145,7 @@ impl SledEngine {
         };
         if let Some(mark) = mark {
             let found = engine.mark()?;
-            let cut = watermark::cut(path, noted, found)?;
+            let cut = durable::cut(path, noted, found)?;
             if let Some(noted) = noted.filter(|noted| noted.count > found) {
                 engine.renew(noted)?;
                 engine = SledEngine::open(path, name, purpose)?;
@@ -153,7 +153,7 @@ impl SledEngine {
                 engine.watch(&mark, found.max(noted.map_or(0, |noted| noted.count)))?;
             }
             match cut {
-                None => watermark::remove_copy(path)?,
+                None => durable::remove_copy(path)?,
                 cut => engine.cut = cut,
             }
         }
@@ -180,8 +180,8 @@ impl SledEngine {
     fn watch(&mut self, mark: &Path, count: u64) -> Result<(), StoreError> {
         let db = self.db()?;
         let tree = self.caught(|| db.open_tree(MARK))?;
-        let watermark = Watermark::open(mark)?;
-        self.marks = Some(Marks { tree, watermark, count: Mutex::new(count) });
+        let file = Noted::open(mark)?;
+        self.marks = Some(Marks { tree, file, count: Mutex::new(count) });
         Ok(())
     }
 
@@ -373,7 +373,7 @@ impl Engine for SledEngine {
         self.caught(|| db.flush())?;
         self.log.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))?;
         *count = next;
-        marks.watermark.note(Mark { count: next, at_us: now_us() });
+        marks.file.note(Mark { count: next, at_us: now_us() });
         Ok(())
     }
 }

@@ -77,28 +77,28 @@ impl Mark {
 }
 
 /// The file beside the log.
-pub(crate) struct Watermark {
+pub(crate) struct Noted {
     file: File,
 }
 
-impl Watermark {
+impl Noted {
     /// What the file says; `None` when there is none, or it was torn.
     pub(crate) fn read(path: &Path) -> Option<Mark> {
         Mark::from_bytes(&fs::read(path).ok()?)
     }
 
-    pub(crate) fn open(path: &Path) -> Result<Watermark, StoreError> {
+    pub(crate) fn open(path: &Path) -> Result<Noted, StoreError> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).map_err(|e| StoreError::io("open", path, e))?;
-        Ok(Watermark { file })
+        Ok(Noted { file })
     }
 
     /// Notes that everything up to `mark` is durable. A failure leaves an older number, which
     /// promises less.
     pub(crate) fn note(&self, mark: Mark) {
         if let Err(error) = self.file.write_all_at(&mark.to_bytes(), 0) {
-            tracing::debug!(%error, "the watermark stays behind");
+            tracing::debug!(%error, "the number noted stays behind");
         }
     }
 }
@@ -174,10 +174,10 @@ mod tests {
     fn a_torn_mark_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("durable");
-        assert_eq!(Watermark::read(&path), None);
+        assert_eq!(Noted::read(&path), None);
         let mark = Mark { count: 7, at_us: 9 };
-        Watermark::open(&path).unwrap().note(mark);
-        assert_eq!(Watermark::read(&path), Some(mark));
+        Noted::open(&path).unwrap().note(mark);
+        assert_eq!(Noted::read(&path), Some(mark));
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
