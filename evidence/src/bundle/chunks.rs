@@ -16,6 +16,8 @@ use std::fmt::Display;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The check of the MP4s.
+const VIDEO: &str = "video";
 /// Bytes read and hashed at a time: small enough to stay in a core's cache.
 const BLOCK_BYTES: usize = 256 << 10;
 
@@ -55,8 +57,11 @@ impl Reader<'_> {
     pub(super) fn headers(&mut self, manifest: &Manifest, proof: &Proof) -> Vec<Included> {
         let mut included = Vec::new();
         for (place, index) in (proof.first_chunk..).take(proof.chunk_count as usize).enumerate() {
-            // A missing entry is reported with the other names.
-            let Some(entry) = self.entry(&chunk_name(index)) else { continue };
+            let Some(entry) = self.entry(&chunk_name(index)) else {
+                // Reported with the other names.
+                self.lacking = true;
+                continue;
+            };
             match read_header(self.source, &entry, index, &proof.leaves) {
                 Ok((header, head)) => included.push(Included { place, header, entry, head }),
                 Err(finding) => self.note(finding),
@@ -182,7 +187,7 @@ impl Reader<'_> {
                 && entry.length != length
             {
                 let text = format!("{} is not as long as the chunks that make it", entry.name);
-                self.note(tampered("video", text));
+                self.note(self.derived(tampered(VIDEO, text)));
             }
         }
         Some(layout)
@@ -223,14 +228,15 @@ impl Reader<'_> {
             }
             if let Some(finding) = checked.finding {
                 bad = true;
-                self.note(finding);
+                let of_video = finding.check == VIDEO;
+                self.note(if of_video { self.derived(finding) } else { finding });
             }
         }
         for (entry, crc) in videos.iter().zip(crcs) {
             if let Some(entry) = entry.as_ref().filter(|entry| crc.finalize() != entry.crc && !bad)
             {
                 let text = format!("{} does not have its CRC-32", entry.name);
-                self.note(tampered("video", text));
+                self.note(self.derived(tampered(VIDEO, text)));
                 bad = true;
             }
         }
@@ -247,7 +253,7 @@ impl Reader<'_> {
                     .pass("keys", "the keys are those committed to, and open every piece");
             }
             if !videos.is_empty() {
-                self.content.findings.pass("video", "the video is what the chunks hold");
+                self.content.findings.pass(VIDEO, "the video is what the chunks hold");
             }
         }
     }
@@ -427,7 +433,7 @@ impl<'e> VideoCheck<'e> {
 
     fn differs(&self) -> Finding {
         let text = format!("{} is not what chunk {} holds", self.entry.name, self.chunk);
-        tampered("video", text)
+        tampered(VIDEO, text)
     }
 
     /// `plaintext` stands at `offset` of the chunk; what is before the part is not in the MP4.
@@ -449,7 +455,7 @@ impl<'e> VideoCheck<'e> {
         let found = &mut buffer[..expected.len()];
         let at = self.part.offset + (offset + skip - self.part.skip);
         match source.read_at(self.entry.data_offset + at, found) {
-            Err(error) => self.finding = Some(unread("video", &self.entry.name, &error)),
+            Err(error) => self.finding = Some(unread(VIDEO, &self.entry.name, &error)),
             Ok(()) if found != expected => self.finding = Some(self.differs()),
             Ok(()) => self.crc.update(expected),
         }

@@ -12,6 +12,8 @@ use crate::proof::DisclosedKeys;
 use crate::seal::ChunkKey;
 use crate::{Finding, Verdict};
 
+/// The check of the list.
+const CHECK: &str = "events";
 /// Lines are handed on once they take this much, bytes.
 const BLOCK_BYTES: usize = 256 << 10;
 
@@ -57,7 +59,8 @@ impl Reader<'_> {
         }
         // That it is missing is said with the other names.
         let Some(entry) = self.entry(EVENTS) else { return true };
-        let mut list = List { entry, at: 0, events: 0, crc: crc32fast::Hasher::new() };
+        let mut list =
+            List { entry, at: 0, events: 0, crc: crc32fast::Hasher::new(), finding: None };
         for one in &of {
             let Some(key) = keys.keys.get(one.place) else { continue };
             if let Err(finding) = self.compare(one, key, &mut list) {
@@ -65,21 +68,29 @@ impl Reader<'_> {
                 return true;
             }
         }
-        if list.at != list.entry.length {
-            self.note(tampered("events", format!("{EVENTS} has lines that no chunk holds")));
+        let finding = if list.finding.is_some() {
+            list.finding
+        } else if list.at != list.entry.length {
+            Some(tampered(CHECK, format!("{EVENTS} has lines that no chunk holds")))
         } else if list.crc.finalize() != list.entry.crc {
-            self.note(tampered("events", format!("{EVENTS} does not have its CRC-32")));
+            Some(tampered(CHECK, format!("{EVENTS} does not have its CRC-32")))
         } else {
-            let text = match list.events {
-                1 => "1 event is what the chunks hold".to_owned(),
-                count => format!("{count} events are what the chunks hold"),
-            };
-            self.content.findings.pass("events", text);
+            None
+        };
+        if let Some(finding) = finding {
+            self.note(self.derived(finding));
+            return true;
         }
+        let text = match list.events {
+            1 => "1 event is what the chunks hold".to_owned(),
+            count => format!("{count} events are what the chunks hold"),
+        };
+        self.content.findings.pass(CHECK, text);
         true
     }
 
-    /// Compares the lines of one chunk with the list from where the chunk before ended.
+    /// Compares the lines of one chunk with the list from where the chunk before ended, until one
+    /// differs; that the events themselves are well formed is looked at to the end.
     fn compare(&self, one: &Included, key: &ChunkKey, list: &mut List) -> Result<(), Finding> {
         let header = &one.header;
         let index = header.index;
@@ -90,18 +101,22 @@ impl Reader<'_> {
         let plaintext = open_chunk(header, key, &sealed)
             .map_err(|error| tampered("keys", format!("chunk {index}: {error}")))?;
         drop(sealed);
-        let differs = || tampered("events", format!("{EVENTS} is not what chunk {index} holds"));
         let mut found = Vec::new();
         let length = lines(&plaintext, |lines| {
-            if lines.len() as u64 > list.entry.length - list.at {
-                return Err(differs());
+            if list.finding.is_some() {
+                return Ok(());
             }
-            found.resize(lines.len(), 0);
-            self.source
-                .read_at(list.entry.data_offset + list.at, &mut found)
-                .map_err(|error| unread("events", EVENTS, &error))?;
-            if found != lines {
-                return Err(differs());
+            let here = lines.len() as u64 <= list.entry.length - list.at;
+            if here {
+                found.resize(lines.len(), 0);
+                self.source
+                    .read_at(list.entry.data_offset + list.at, &mut found)
+                    .map_err(|error| unread(CHECK, EVENTS, &error))?;
+            }
+            if !here || found != lines {
+                let text = format!("{EVENTS} is not what chunk {index} holds");
+                list.finding = Some(tampered(CHECK, text));
+                return Ok(());
             }
             list.crc.update(lines);
             list.events += lines.iter().filter(|byte| **byte == b'\n').count();
@@ -113,9 +128,9 @@ impl Reader<'_> {
             // Signed by a recorder that is newer than this verifier.
             Err(error) if matches!(error.problem, Problem::Version { .. }) => {
                 let text = format!("chunk {index}: {error}");
-                Err(Finding { check: "events", verdict: Verdict::Unverifiable, text })
+                Err(Finding { check: CHECK, verdict: Verdict::Unverifiable, text })
             }
-            Err(error) => Err(tampered("events", format!("chunk {index}: {error}"))),
+            Err(error) => Err(tampered(CHECK, format!("chunk {index}: {error}"))),
         }
     }
 }
@@ -126,4 +141,6 @@ struct List {
     at: u64,
     events: usize,
     crc: crc32fast::Hasher,
+    /// Where it was first found to differ.
+    finding: Option<Finding>,
 }

@@ -7,7 +7,7 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::manifest::{Manifest, SignedManifest};
 use crate::proof::{DisclosedKeys, KEYS_MAX_BYTES, PROOF_MAX_BYTES, Proof};
 use crate::tree::{Blake3, Tree};
-use crate::{Findings, Verdict, cbor};
+use crate::{Finding, Findings, Verdict, cbor};
 use std::collections::HashMap;
 use std::io;
 
@@ -86,7 +86,7 @@ pub fn read(source: &dyn ReadAt, progress: &(dyn Fn(u64, u64) + Sync)) -> Conten
     for (at, entry) in entries.iter().enumerate() {
         by_name.entry(entry.name.clone()).or_insert(at);
     }
-    Reader { source, entries, by_name, progress, content }.run()
+    Reader { source, entries, by_name, progress, content, lacking: false }.run()
 }
 
 pub(super) struct Reader<'a> {
@@ -96,6 +96,9 @@ pub(super) struct Reader<'a> {
     by_name: HashMap<String, usize>,
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     pub content: Content,
+    /// Whether a chunk that should be here has no entry, so that what is derived from the chunks
+    /// may hold more than the others.
+    pub lacking: bool,
 }
 
 impl Reader<'_> {
@@ -130,7 +133,24 @@ impl Reader<'_> {
         self.chunks(&headers, keys.as_ref(), &layout);
         let (disclosed, videos) = (self.content.disclosed, self.content.videos);
         let (first, count) = (proof.first_chunk, proof.chunk_count);
-        self.readme(&readme::text(manifest, first, count, disclosed, videos, events));
+        let text = |videos, events| readme::text(manifest, first, count, disclosed, videos, events);
+        let mut expected = vec![text(videos, events)];
+        if self.lacking && disclosed {
+            // With the missing chunks there may be an MP4 more, or events; two stand for several.
+            let others = (0..=2).flat_map(|videos| [false, true].map(|events| (videos, events)));
+            expected.extend(others.map(|(videos, events)| text(videos, events)));
+        }
+        self.readme(&expected);
+    }
+
+    /// What to say of a difference in what is derived from the chunks: where some are missing, it
+    /// may be that their part is in it.
+    pub(super) fn derived(&self, finding: Finding) -> Finding {
+        if !self.lacking || finding.verdict != Verdict::Tampered {
+            return finding;
+        }
+        let text = format!("{}; what the missing chunks held is not known", finding.text);
+        Finding { verdict: Verdict::Incomplete, text, ..finding }
     }
 
     pub(super) fn entry(&self, name: &str) -> Option<Entry> {
@@ -325,10 +345,10 @@ impl Reader<'_> {
         }
     }
 
-    fn readme(&mut self, expected: &str) {
+    fn readme(&mut self, expected: &[String]) {
         if let Some(found) = self.small(README, "readme", README_MAX_BYTES) {
             let findings = &mut self.content.findings;
-            match found == expected.as_bytes() {
+            match expected.iter().any(|text| found == text.as_bytes()) {
                 true => findings.pass("readme", "README.txt says what the manifest says"),
                 false => findings.add(
                     "readme",
